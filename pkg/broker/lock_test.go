@@ -1,0 +1,23 @@
+package broker_test
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/restate-go/restate/pkg/broker"
+)
+
+func TestOneServerPerDirectory(t *testing.T) {
+	cfg := broker.ServerConfig{Dir: t.TempDir()}
+	log := slog.New(slog.DiscardHandler)
+	first, err := broker.StartServer(t.Context(), cfg, log)
+	require.NoError(t, err)
+	_, err = broker.StartServer(t.Context(), cfg, log)
+	require.ErrorIs(t, err, broker.ErrLocked)
+	first.Close()
+	second, err := broker.StartServer(t.Context(), cfg, log)
+	require.NoError(t, err, "the lock ends with the server")
+	second.Close()
+}

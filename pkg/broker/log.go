@@ -1,0 +1,31 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+// serverLog passes on what the embedded server says. Its notices are of interest to nobody but its developers, and that
+// it is not healthy is what the guard says better, and once.
+type serverLog struct{ log *slog.Logger }
+
+func (l *serverLog) say(level slog.Level, format string, v []any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, fmt.Sprintf(format, v...))
+	}
+}
+
+func (l *serverLog) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
+func (l *serverLog) Warnf(format string, v ...any) {
+	level := slog.LevelWarn
+	if strings.HasPrefix(format, "Healthcheck failed") {
+		level = slog.LevelDebug
+	}
+	l.say(level, format, v)
+}
+func (l *serverLog) Fatalf(format string, v ...any) { l.say(slog.LevelError, format, v) }
+func (l *serverLog) Errorf(format string, v ...any) { l.say(slog.LevelError, format, v) }
+func (l *serverLog) Debugf(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
+func (l *serverLog) Tracef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }

@@ -1,0 +1,6 @@
+package endpoint
+
+import "net"
+
+// InSmallFrames wraps a connection as the transport does.
+func InSmallFrames(conn net.Conn) net.Conn { return &smallFrames{Conn: conn} }

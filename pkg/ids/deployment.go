@@ -1,0 +1,50 @@
+package ids
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// DeploymentID names an endpoint that describes itself by a manifest. It is a ULID: 48 bits of milliseconds and 80
+// random ones.
+type DeploymentID [16]byte
+
+const deploymentPrefix = "dp_1"
+
+// NewDeploymentID returns a fresh id, made at the time.
+func NewDeploymentID(at time.Time) DeploymentID {
+	var id DeploymentID
+	_, _ = rand.Read(id[6:]) // never fails
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
+	copy(id[:6], ms[2:])
+	return id
+}
+
+// String returns the printable form, dp_1 and 22 base62 digits (shared/spec/service-protocol.md section 4.1).
+func (id DeploymentID) String() string {
+	var out [len(deploymentPrefix) + uuidDigits]byte
+	copy(out[:], deploymentPrefix)
+	// The integer is printed with its bytes reversed.
+	putBase62(out[len(deploymentPrefix):], binary.LittleEndian.Uint64(id[8:]), binary.LittleEndian.Uint64(id[:8]))
+	return string(out[:])
+}
+
+// ParseDeploymentID reads the printable form. The error wraps ErrInvalid.
+func ParseDeploymentID(s string) (DeploymentID, error) {
+	var id DeploymentID
+	digits, ok := strings.CutPrefix(s, deploymentPrefix)
+	if !ok || len(digits) != uuidDigits {
+		return id, fmt.Errorf("%w: %.64q is not a deployment id", ErrInvalid, s)
+	}
+	hi, lo, err := parseBase62(digits)
+	if err != nil {
+		return id, fmt.Errorf("%w: %.64q is not a deployment id", ErrInvalid, s)
+	}
+	binary.LittleEndian.PutUint64(id[:8], lo)
+	binary.LittleEndian.PutUint64(id[8:], hi)
+	return id, nil
+}

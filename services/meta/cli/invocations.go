@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/restate-go/restate/services/meta/internal/api"
+)
+
+func invocationsCommand(run running) *cobra.Command {
+	commands := append([]*cobra.Command{
+		listInvocationsCommand(run),
+		{
+			Use: "describe ID", Short: "Show an invocation", Aliases: []string{"get"}, Args: cobra.ExactArgs(1), RunE: run(describeInvocation),
+		},
+	}, operationCommands(run)...)
+	return group("invocations", "List invocations, and end, pause or restart them", []string{"invocation", "inv"}, commands...)
+}
+
+func listInvocationsCommand(run running) *cobra.Command {
+	c := &cobra.Command{Use: "list", Short: "List the invocations that are not over", Aliases: []string{"ls"}, Args: cobra.NoArgs}
+	service := c.Flags().String("service", "", "only those of the service")
+	endpoint := c.Flags().String("endpoint", "", "only those that began on the endpoint, by its id")
+	limit := c.Flags().Uint32("limit", 100, "at most so many, 1 to 10000")
+	c.RunE = run(func(cmd *cobra.Command, s *session, _ []string) error {
+		query := url.Values{"limit": {strconv.FormatUint(uint64(*limit), 10)}}
+		if *service != "" {
+			query.Set("service", *service)
+		}
+		if *endpoint != "" {
+			query.Set("endpoint", *endpoint)
+		}
+		var found api.Invocations
+		if err := s.client.call(cmd.Context(), http.MethodGet, []string{"invocations"}, query, nil, &found); err != nil {
+			return err
+		}
+		for _, reason := range found.Unreachable {
+			cmd.PrintErrln("some invocations may be missing:", reason)
+		}
+		return s.show(found, func() error {
+			rows := make([][]string, len(found.Invocations))
+			for i, v := range found.Invocations {
+				rows[i] = []string{v.ID, v.Service + "/" + v.Method, v.Status, v.CreatedAt, lastFailure(v)}
+			}
+			return s.table([]string{"ID", "TARGET", "STATUS", "CREATED", "LAST FAILURE"}, rows)
+		})
+	})
+	return c
+}
+
+func describeInvocation(cmd *cobra.Command, s *session, args []string) error {
+	var v api.Invocation
+	if err := s.client.call(cmd.Context(), http.MethodGet, []string{"invocations", args[0]}, nil, nil, &v); err != nil {
+		return err
+	}
+	return s.show(v, func() error {
+		attempts := ""
+		if v.Attempts > 0 {
+			attempts = strconv.FormatUint(uint64(v.Attempts), 10)
+		}
+		return s.details([][2]string{
+			{"ID", v.ID}, {"Target", v.Service + "/" + v.Method}, shownKey(v.Key),
+			{"Status", v.Status}, {"Created", v.CreatedAt}, {"Modified", v.ModifiedAt}, {"Scheduled for", v.ScheduledAt},
+			{"Expires", v.ExpiresAt}, {"Endpoint", v.EndpointID}, {"Journal length", strconv.FormatUint(uint64(v.JournalLength), 10)},
+			{"Invoked by", v.InvokedBy}, {"Attempts", attempts}, {"Last failure", lastFailure(v)}, {"Next attempt", v.NextAttemptAt},
+		})
+	})
+}
+
+// shownKey is a line with a service key: as text where it was made from text, which is stored behind its length, else as
+// base64 of what is stored.
+func shownKey(key []byte) [2]string {
+	length, n := binary.Uvarint(key)
+	text := string(key[max(n, 0):])
+	if n > 0 && length == uint64(len(text)) && !strings.ContainsFunc(text, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
+		return [2]string{"Key", text}
+	}
+	return [2]string{"Key (base64)", base64.StdEncoding.EncodeToString(key)}
+}
+
+func lastFailure(v api.Invocation) string {
+	if v.LastFailureCode == "" {
+		return v.LastFailure
+	}
+	return "[" + v.LastFailureCode + "] " + v.LastFailure
+}

@@ -1,0 +1,122 @@
+package rest
+
+import (
+	"cmp"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
+	workerv1 "github.com/restate-go/restate/proto/gen/restate/worker/v1"
+
+	"github.com/restate-go/restate/pkg/errcode"
+	"github.com/restate-go/restate/pkg/ids"
+
+	"github.com/restate-go/restate/services/meta/internal/api"
+	"github.com/restate-go/restate/services/meta/internal/workers"
+)
+
+func invocationOf(v *workerv1.InvocationView) api.Invocation {
+	i := v.GetInvocation()
+	response := api.Invocation{
+		ID:      printable(v.GetInvocationId()),
+		Service: i.GetTarget().GetService(), Method: i.GetTarget().GetHandler(), Key: i.GetTarget().GetKey(),
+		Status:    status(v),
+		CreatedAt: timeOf(i.GetCreatedAt()), ModifiedAt: timeOf(i.GetModifiedAt()),
+		EndpointID: cmp.Or(i.GetPin().GetEndpointId(), v.GetEndpointId()), JournalLength: i.GetJournalLength(),
+		InvokedBy: printable(i.GetCallerInvocationId()),
+		Attempts:  v.GetAttempts(), LastFailure: v.GetLastFailure(), LastFailureCode: v.GetLastFailureCode(),
+		NextAttemptAt: timeOf(v.GetNextAttemptAt()), ExpiresAt: timeOf(i.GetExpiresAt()),
+	}
+	if i.GetState() == storagev1.Invocation_STATE_SCHEDULED {
+		response.ScheduledAt = timeOf(i.GetExecutionTime())
+	}
+	return response
+}
+
+func status(v *workerv1.InvocationView) string {
+	switch v.GetInvocation().GetState() {
+	case storagev1.Invocation_STATE_SCHEDULED:
+		return "scheduled"
+	case storagev1.Invocation_STATE_INBOXED:
+		return "pending"
+	case storagev1.Invocation_STATE_INVOKED:
+		if v.GetNextAttemptAt() != 0 {
+			return "backing-off"
+		}
+		return "running"
+	case storagev1.Invocation_STATE_PAUSED:
+		return "paused"
+	case storagev1.Invocation_STATE_SUSPENDED:
+		return "suspended"
+	case storagev1.Invocation_STATE_COMPLETED:
+		return "completed"
+	case storagev1.Invocation_STATE_UNSPECIFIED:
+	}
+	return "unknown"
+}
+
+func printable(id []byte) string {
+	parsed, err := ids.InvocationIDFromBytes(id)
+	if err != nil {
+		return ""
+	}
+	return parsed.String()
+}
+
+func timeOf(ms uint64) string {
+	if ms == 0 {
+		return ""
+	}
+	return time.UnixMilli(int64(ms)).UTC().Format(time.RFC3339Nano) //nolint:gosec // set from a clock
+}
+
+const (
+	defaultInvocations = 1000
+	maxInvocations     = 10000
+)
+
+func (a *API) listInvocations(c *gin.Context) error {
+	filter := workers.Filter{Service: c.Query("service"), EndpointID: c.Query("endpoint"), Limit: defaultInvocations}
+	if text := c.Query("limit"); text != "" {
+		limit, err := strconv.ParseUint(text, 10, 32)
+		if err != nil || limit < 1 || limit > maxInvocations {
+			return errcode.New(errcode.BadRequest, "limit is %q, and has to be 1 to %d", text, maxInvocations)
+		}
+		filter.Limit = uint32(limit)
+	}
+	found, unreachable, err := a.Workers.List(c.Request.Context(), filter)
+	if err != nil {
+		return err
+	}
+	response := api.Invocations{Invocations: []api.Invocation{}, Unreachable: unreachable}
+	for _, v := range found {
+		response.Invocations = append(response.Invocations, invocationOf(v))
+	}
+	c.JSON(http.StatusOK, response)
+	return nil
+}
+
+func invocationID(c *gin.Context) (ids.InvocationID, error) {
+	id, err := ids.ParseInvocationID(strings.TrimSpace(c.Param("invocation")))
+	if err != nil {
+		return id, errcode.Wrap(errcode.BadRequest, err)
+	}
+	return id, nil
+}
+
+func (a *API) getInvocation(c *gin.Context) error {
+	id, err := invocationID(c)
+	if err != nil {
+		return err
+	}
+	view, err := a.Workers.Get(c.Request.Context(), id)
+	if err != nil {
+		return err
+	}
+	c.JSON(http.StatusOK, invocationOf(view))
+	return nil
+}

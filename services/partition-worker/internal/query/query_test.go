@@ -1,0 +1,134 @@
+package query_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
+	logv1 "github.com/restate-go/restate/proto/gen/restate/log/v1"
+	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
+	workerv1 "github.com/restate-go/restate/proto/gen/restate/worker/v1"
+
+	"github.com/restate-go/restate/pkg/ids"
+	"github.com/restate-go/restate/pkg/keyspace"
+	"github.com/restate-go/restate/pkg/storage"
+	"github.com/restate-go/restate/pkg/storage/kv"
+	"github.com/restate-go/restate/pkg/storage/kv/mem"
+
+	"github.com/restate-go/restate/services/partition-worker/internal/invoker"
+	"github.com/restate-go/restate/services/partition-worker/internal/query"
+)
+
+// partition is led by this worker, and has a state.
+type partition struct {
+	leads *invoker.Invoker
+	state kv.Space
+}
+
+func (p partition) Invoker() *invoker.Invoker { return p.leads }
+func (p partition) State() kv.Space           { return p.state }
+
+// listing takes what is streamed.
+type listing struct {
+	grpc.ServerStream
+	ctx   context.Context
+	names []string
+	// partitions are those that were told to be listed.
+	partitions []uint32
+}
+
+func (l *listing) Context() context.Context { return l.ctx }
+
+func (l *listing) Send(r *workerv1.ListInvocationsResponse) error {
+	if r.GetInvocation() == nil {
+		l.partitions = append(l.partitions, r.GetPartitions()...)
+		return nil
+	}
+	l.names = append(l.names, r.GetInvocation().GetInvocation().GetTarget().GetHandler())
+	return nil
+}
+
+func TestListInvocations(t *testing.T) {
+	space, err := mem.New(1).Space(0)
+	require.NoError(t, err)
+	batch := &kv.Batch{}
+	for i, c := range []struct {
+		handler, service, endpoint string
+		state                      storagev1.Invocation_State
+	}{
+		{"running", "S", "one", storagev1.Invocation_STATE_INVOKED},
+		{"suspended", "S", "two", storagev1.Invocation_STATE_SUSPENDED},
+		{"inboxed", "S", "", storagev1.Invocation_STATE_INBOXED},
+		{"elsewhere", "T", "", storagev1.Invocation_STATE_SCHEDULED},
+		{"completed", "T", "one", storagev1.Invocation_STATE_COMPLETED},
+	} {
+		record := &storagev1.Invocation{State: c.state, Target: &journalv1.Target{Service: c.service, Handler: c.handler}}
+		if c.endpoint != "" {
+			record.Pin = &logv1.PinnedEndpoint{EndpointId: c.endpoint}
+		}
+		require.NoError(t, storage.PutInvocation(batch, ids.InvocationID{byte(i)}, record))
+	}
+	require.NoError(t, space.Write(batch))
+	led := partition{invoker.New(invoker.DefaultConfig(), invoker.Deps{}), space}
+	for name, c := range map[string]struct {
+		request *workerv1.ListInvocationsRequest
+		want    []string
+	}{
+		"all that are not over":       {&workerv1.ListInvocationsRequest{}, []string{"running", "suspended", "inboxed", "elsewhere"}},
+		"those that are over too":     {&workerv1.ListInvocationsRequest{IncludeCompleted: true, Service: "T"}, []string{"elsewhere", "completed"}},
+		"a service":                   {&workerv1.ListInvocationsRequest{Service: "S"}, []string{"running", "suspended", "inboxed"}},
+		"an endpoint":                 {&workerv1.ListInvocationsRequest{EndpointId: "two"}, []string{"suspended"}},
+		"not begun":                   {&workerv1.ListInvocationsRequest{NotBegun: true}, []string{"inboxed", "elsewhere"}},
+		"not begun, of a service":     {&workerv1.ListInvocationsRequest{NotBegun: true, Service: "S"}, []string{"inboxed"}},
+		"as many as are wanted":       {&workerv1.ListInvocationsRequest{Limit: 2}, []string{"running", "suspended"}},
+		"what matches is what counts": {&workerv1.ListInvocationsRequest{Limit: 1, EndpointId: "two"}, []string{"suspended"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := &listing{ctx: t.Context()}
+			require.NoError(t, query.New(keyspace.Layout{Partitions: 1}, []query.Partition{led}).ListInvocations(c.request, got))
+			require.Equal(t, c.want, got.names)
+			require.Empty(t, got.partitions, "nobody has asked")
+		})
+	}
+	following := query.New(keyspace.Layout{Partitions: 1}, []query.Partition{partition{nil, space}})
+	got := &listing{ctx: t.Context()}
+	require.NoError(t, following.ListInvocations(&workerv1.ListInvocationsRequest{}, got))
+	require.Empty(t, got.names, "who leads the partition tells")
+	err = following.ListInvocations(&workerv1.ListInvocationsRequest{Limit: 10001}, got)
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+}
+
+// Who asks whether there are any has to know of which partitions nothing was told.
+func TestListInvocationsTellsThePartitions(t *testing.T) {
+	store := mem.New(4)
+	var partitions []query.Partition
+	for i := range uint32(4) {
+		space, err := store.Space(i)
+		require.NoError(t, err)
+		batch := &kv.Batch{}
+		require.NoError(t, storage.PutInvocation(batch, ids.InvocationID{byte(i)}, &storagev1.Invocation{
+			State: storagev1.Invocation_STATE_INVOKED, Target: &journalv1.Target{Service: "S", Handler: "h"},
+		}))
+		require.NoError(t, space.Write(batch))
+		led := partition{invoker.New(invoker.DefaultConfig(), invoker.Deps{}), space}
+		if i == 1 {
+			led.leads = nil
+		}
+		partitions = append(partitions, led)
+	}
+	service := query.New(keyspace.Layout{Partitions: 4}, partitions)
+	got := &listing{ctx: t.Context()}
+	require.NoError(t, service.ListInvocations(&workerv1.ListInvocationsRequest{TellPartitions: true, Service: "T"}, got))
+	require.Empty(t, got.names)
+	require.Equal(t, []uint32{0, 2, 3}, got.partitions)
+
+	got = &listing{ctx: t.Context()}
+	require.NoError(t, service.ListInvocations(&workerv1.ListInvocationsRequest{TellPartitions: true, Limit: 2}, got))
+	require.Len(t, got.names, 2)
+	require.Equal(t, []uint32{0, 2}, got.partitions, "the last one has more")
+}
