@@ -150,7 +150,7 @@ func inSmallFrames(dial dialFunc) dialFunc {
 		if err != nil {
 			return nil, err
 		}
-		return &smallFrames{Conn: conn}, nil
+		return newSmallFrames(conn), nil
 	}
 }
 

@@ -3,4 +3,4 @@ package endpoint
 import "net"
 
 // InSmallFrames wraps a connection as the transport does.
-func InSmallFrames(conn net.Conn) net.Conn { return &smallFrames{Conn: conn} }
+func InSmallFrames(conn net.Conn) net.Conn { return newSmallFrames(conn) }

@@ -1,21 +1,57 @@
 package endpoint
 
-import "net"
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+)
 
 // smallFrames wraps a connection that HTTP/2 is spoken on as a client, and lets the client believe that the peer takes
 // frames of no more than the 16 KiB that every peer has to take. A client keeps a buffer of the size of a frame for each
 // request whose body it is sending, and for some peers that would be 512 KiB for each attempt in progress.
+//
+// It also holds back what a peer of another protocol says until a request is on its way. The client closes the connection
+// upon it, and only a request that is waiting then is told why.
 type smallFrames struct {
 	net.Conn
 	frames frames
+	// writes counts to two: the first is the client's preface, the second the beginning of a request.
+	writes atomic.Int32
+	// asked is closed with the second write, or when the connection is closed.
+	asked   chan struct{}
+	askOnce sync.Once
+}
+
+func newSmallFrames(conn net.Conn) *smallFrames {
+	return &smallFrames{Conn: conn, asked: make(chan struct{})}
 }
 
 // Read implements net.Conn. Calls must not overlap.
 func (c *smallFrames) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.frames.pass(p[:n])
+	if c.frames.foreign {
+		<-c.asked
+	}
 	return n, err
 }
+
+// Write implements net.Conn.
+func (c *smallFrames) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if c.writes.Load() < 2 && c.writes.Add(1) == 2 {
+		c.release()
+	}
+	return n, err
+}
+
+// Close implements net.Conn.
+func (c *smallFrames) Close() error {
+	c.release()
+	return c.Conn.Close()
+}
+
+func (c *smallFrames) release() { c.askOnce.Do(func() { close(c.asked) }) }
 
 // What HTTP/2 (RFC 9113, 4.1 and 6.5) says of frames.
 const (
@@ -41,6 +77,8 @@ type frames struct {
 	// setting has the id of the setting that is being read, at is how much of the payload of settings was read.
 	setting [settingValue]byte
 	at      int
+	// begun says that a first frame was read, foreign that it is not the settings that a peer has to begin with (RFC 9113, 3.4).
+	begun, foreign bool
 }
 
 // pass goes through what was read, and changes in it the values of SETTINGS_MAX_FRAME_SIZE.
@@ -53,6 +91,8 @@ func (f *frames) pass(p []byte) {
 			if f.got == frameHeader {
 				f.left = int(f.header[0])<<16 | int(f.header[1])<<8 | int(f.header[2])
 				f.at = 0
+				f.foreign = f.foreign || !f.begun && f.header[typeOffset] != typeSettings
+				f.begun = true
 			}
 		} else {
 			n := min(f.left, len(p))

@@ -6,7 +6,9 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -24,12 +26,60 @@ type recorded struct {
 
 func (r recorded) Read(p []byte) (int, error) { return r.content.Read(p[:min(len(p), r.piece)]) }
 
-// throughSmallFrames returns what is read of the content.
+func (recorded) Write(p []byte) (int, error) { return len(p), nil }
+
+func (recorded) Close() error { return nil }
+
+// throughSmallFrames returns what is read of the content when a request was sent.
 func throughSmallFrames(t *testing.T, content []byte, piece int) []byte {
 	t.Helper()
-	read, err := io.ReadAll(endpoint.InSmallFrames(recorded{content: bytes.NewReader(content), piece: piece}))
+	conn := endpoint.InSmallFrames(recorded{content: bytes.NewReader(content), piece: piece})
+	for _, part := range []string{http2.ClientPreface, "a request"} {
+		_, err := io.WriteString(conn, part)
+		require.NoError(t, err)
+	}
+	read, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	return read
+}
+
+// TestOtherProtocolsAreHeldBack reads what a mail server says first. A client that reads it before it has a request to
+// fail could tell nobody why.
+func TestOtherProtocolsAreHeldBack(t *testing.T) {
+	const greeting = "220 mail.test ESMTP ready\r\n"
+	for name, release := range map[string]func(net.Conn) error{
+		"until a request": func(conn net.Conn) error {
+			_, err := io.WriteString(conn, "a request")
+			return err
+		},
+		"until it is closed": net.Conn.Close,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn := endpoint.InSmallFrames(recorded{content: strings.NewReader(greeting), piece: len(greeting)})
+				_, err := io.WriteString(conn, http2.ClientPreface)
+				require.NoError(t, err)
+				read := make(chan string, 1)
+				go func() {
+					all, err := io.ReadAll(conn)
+					assert.NoError(t, err)
+					read <- string(all)
+				}()
+				synctest.Wait()
+				require.Empty(t, read)
+				require.NoError(t, release(conn))
+				require.Equal(t, greeting, <-read)
+			})
+		})
+	}
+}
+
+// TestSettingsAreNotHeldBack reads what a peer sends that speaks HTTP/2, to which no request was sent.
+func TestSettingsAreNotHeldBack(t *testing.T) {
+	content := conversation(t, 16<<10)
+	read, err := io.ReadAll(endpoint.InSmallFrames(recorded{content: bytes.NewReader(content), piece: 4}))
+	require.NoError(t, err)
+	require.Equal(t, content, read)
 }
 
 // conversation is what a peer could send that takes frames of the size.
