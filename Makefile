@@ -11,7 +11,6 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LINK_VERSION = -X main.version=$(VERSION)
 # The two libraries that RocksDB of Debian uses and grocksdb does not name.
 STATIC_LIBRARIES = -static -lbz2 -lgflags
-TESTS = go run scripts/testreport.go tmp/test-counts
 # Go builds only what has changed, so the binaries are made each time they are asked for.
 .PHONY: help run demo build build-static bin/image.tar image test unit e2e race lint generate checkgenerate bench bench-compare fuzz crash compose-test k8s-test clean
 
@@ -41,13 +40,11 @@ demo: build node-modules ## call an example service and kill the runtime meanwhi
 
 test: checkgenerate lint unit e2e ## everything that CI runs
 
-unit: system ## unit tests, with the race detector
-	@mkdir -p tmp
-	go test -race -json $(PACKAGES) | $(TESTS)
+unit: system test-tools ## unit tests, with the race detector
+	scripts/gotest.sh unit '$(PACKAGES)' -race
 
-e2e: build sdk-services e2e-tools ## end-to-end tests with real SDK services
-	@mkdir -p tmp
-	go test -count=1 -json -timeout 15m $(END_TO_END) | $(TESTS)
+e2e: build sdk-services test-tools ## end-to-end tests with real SDK services
+	scripts/gotest.sh e2e '$(END_TO_END)' -count=1 -timeout 15m
 
 lint: system lint-tools ## golangci-lint, and buf lint for the protos
 	.tools/bin/golangci-lint run $(addsuffix /...,$(MODULES))
@@ -92,7 +89,7 @@ clean: ## remove what was built, and data below ./target
 	rm -rf bin target tmp
 
 # What the targets above need.
-.PHONY: system node-modules sdk-services e2e-tools lint-tools proto-tools
+.PHONY: system node-modules sdk-services test-tools lint-tools proto-tools
 system:
 	@scripts/ensure-system.sh
 node-modules:
@@ -100,8 +97,8 @@ node-modules:
 sdk-services: node-modules
 	@scripts/ensure-system.sh protobuf-compiler libprotobuf-dev
 	@e2e/services/node/build.sh
-e2e-tools:
-	@scripts/ensure-tools.sh grpcurl
+test-tools:
+	@scripts/ensure-tools.sh gotestsum grpcurl
 proto-tools:
 	@scripts/ensure-tools.sh buf protoc-gen
 lint-tools: proto-tools

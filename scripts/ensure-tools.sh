@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs pinned development tools below .tools: ensure-tools.sh buf|protoc-gen|golangci-lint|grpcurl|kube-apiserver ... Does nothing for those
-# that are there in the wanted version.
+# Installs pinned development tools below .tools: ensure-tools.sh TOOL ... Does nothing for those that are there in the
+# wanted version. The tools: buf, protoc-gen, golangci-lint, gotestsum, grpcurl, kube-apiserver.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -8,6 +8,7 @@ buf=1.75.0
 protoc_gen_go=v1.36.12
 protoc_gen_go_grpc=v1.6.2
 golangci_lint=v2.15.0
+gotestsum=v1.13.0
 grpcurl=v1.9.4
 kubernetes=v1.35.4
 
@@ -57,6 +58,9 @@ for tool; do
 		;;
 	golangci-lint)
 		install golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint $golangci_lint
+		;;
+	gotestsum)
+		install gotestsum gotest.tools/gotestsum $gotestsum
 		;;
 	grpcurl)
 		install grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl $grpcurl
