@@ -12,7 +12,7 @@ mkdir -p tmp/tests
 rm -f "tmp/tests/$name" "tmp/tests/$name.flaky"
 
 # gotestsum sets $TESTS_TOTAL and the others.
-exec .tools/bin/gotestsum --format pkgname-and-test-fails --format-icons text --format-hide-empty-pkg --hide-summary failed \
+exec .tools/bin/gotestsum --format pkgname --format-icons text --format-hide-empty-pkg \
 	--rerun-fails=1 --rerun-fails-max-failures 6 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race \
 	--rerun-fails-report "tmp/tests/$name.flaky" \
 	--post-run-command "sh -c 'echo \$TESTS_TOTAL \$TESTS_FAILED \$TESTS_SKIPPED >tmp/tests/$name'" \
