@@ -161,7 +161,7 @@ func TestClientThatTakesNothing(t *testing.T) {
 
 func TestClientThatTakesNothingForTooLongIsBrokenOff(t *testing.T) {
 	r, store := start(t, func(cfg *storagereader.Config) {
-		cfg.StallTimeout, cfg.ConcurrencyLimit = config.Duration(200*time.Millisecond), 1
+		cfg.StallTimeout, cfg.ConcurrencyLimit = config.Duration(2*time.Second), 1
 	})
 	for n := range 40 {
 		putState(t, store, fmt.Sprint(n), "s", make([]byte, 1<<20))
