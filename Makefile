@@ -41,7 +41,7 @@ demo: build node-modules ## call an example service and kill the runtime meanwhi
 test: checkgenerate lint unit e2e ## everything that CI runs
 
 unit: system test-tools ## unit tests, with the race detector
-	scripts/gotest.sh unit '$(PACKAGES)' -race
+	scripts/gotest.sh unit '$(PACKAGES)' -race -timeout 20m
 
 e2e: build sdk-services test-tools ## end-to-end tests with real SDK services
 	scripts/gotest.sh e2e '$(END_TO_END)' -count=1 -timeout 15m

@@ -74,7 +74,7 @@ func (l *log) publish(t *testing.T) error {
 	l.next++
 	message := make([]byte, messageSize)
 	binary.BigEndian.PutUint64(message, l.next)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := l.conn.JS.Publish(ctx, "log", message, jetstream.WithRetryAttempts(0))
 	if err == nil {
