@@ -105,6 +105,8 @@ const (
 	JournalTooLarge Code = "RT0111"
 	// MemoryExhausted is an attempt that gets no memory for what it has to hold.
 	MemoryExhausted Code = "RT0112"
+	// PromiseCrowded is a handler that asks for a promise that as many wait for as may.
+	PromiseCrowded Code = "RT0113"
 	// TimeoutIgnored is an inactivity timeout of a service whose endpoint hears nothing while it works.
 	TimeoutIgnored Code = "RT0021"
 	// RetentionClamped is a journal that is kept for less time than its service asks for.
@@ -236,6 +238,10 @@ var entries = []Entry{
 	{
 		MemoryExhausted, "the attempts of a service take all the memory that they may",
 		"The invocation is tried again. Keep less in one invocation and send less at a time, or raise the memory limit.",
+	},
+	{
+		PromiseCrowded, "too many wait for one promise",
+		"Complete the promise, or ask again later: handlers that are over make room. Those that can do without it may peek at it.",
 	},
 	{
 		TimeoutIgnored, "the inactivity timeout has no effect",

@@ -115,6 +115,7 @@ func (t *tables) checkPromises(id ids.InvocationID, i *storagev1.Invocation) {
 	}
 	for key, promise := range promises {
 		t.expect((promise.GetResult() != nil) != (len(promise.GetWaiters()) > 0), "the promise %q is %v", key, promise)
+		t.expect(len(promise.GetWaiters()) <= 1024, "%d wait for the promise %q", len(promise.GetWaiters()), key)
 	}
 }
 

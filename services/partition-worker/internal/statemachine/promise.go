@@ -4,11 +4,13 @@ import (
 	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
 
+	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/ids"
 	"github.com/restate-go/restate/pkg/storage"
 )
 
-// getPromise completes the command with the promise, now or when that is completed.
+// getPromise completes the command with the promise, now or when that is completed. Where too many wait for it already,
+// the handler gets a failure that it can act on.
 func (s *step) getPromise(id ids.InvocationID, invocation *storagev1.Invocation, command *journalv1.GetPromise) error {
 	instance := instanceOf(id, invocation)
 	promise, err := storage.GetPromise(s.tx, instance, command.GetKey())
@@ -21,10 +23,20 @@ func (s *step) getPromise(id ids.InvocationID, invocation *storagev1.Invocation,
 	if promise == nil {
 		promise = &storagev1.Promise{}
 	}
-	if n := len(promise.GetWaiters()); n >= pruneWaiters && n&(n-1) == 0 {
+	most := maxWaiters
+	if exclusive(invocation) {
+		most += placesOfRun
+	}
+	if n := len(promise.GetWaiters()); n >= most || n >= pruneWaiters && n&(n-1) == 0 {
 		if promise.Waiters, err = s.alive(promise.GetWaiters()); err != nil {
 			return err
 		}
+	}
+	if len(promise.GetWaiters()) >= most {
+		return s.complete(id, invocation, command.GetCompletionId(), failure(&journalv1.Failure{
+			Code: codeTooMany, Message: errcode.New(errcode.PromiseCrowded,
+				"%d wait for the promise %.64q already: try again later", len(promise.GetWaiters()), command.GetKey()).Error(),
+		}))
 	}
 	promise.Waiters = append(promise.Waiters, &storagev1.PromiseWaiter{
 		InvocationId: id[:], CompletionId: command.GetCompletionId(), CreatedLsn: invocation.GetCreatedLsn(),
@@ -35,6 +47,15 @@ func (s *step) getPromise(id ids.InvocationID, invocation *storagev1.Invocation,
 // pruneWaiters is the least number of waiters of a promise among which those that are over are looked for, as often as
 // their number has doubled. Handlers that give up waiting would pile up while the promise is open.
 const pruneWaiters = 16
+
+const (
+	// maxWaiters bounds how many wait for one promise. They are in its record, some 40 bytes each, which is written anew
+	// for each that comes.
+	maxWaiters = 1000
+	// placesOfRun are those beyond for the run of the workflow, which is there once for each key: it does not fail because
+	// others wait for the same.
+	placesOfRun = 24
+)
 
 // alive returns the waiters that are still in progress.
 func (s *step) alive(waiters []*storagev1.PromiseWaiter) ([]*storagev1.PromiseWaiter, error) {
