@@ -284,8 +284,8 @@ func (o *manifestOptions) apply(to *Options) error {
 		retry.MaxAttempts = uint32(min(max(*o.RetryAttempts, 1), math.MaxUint32))
 	}
 	if o.RetryFactor != nil {
-		if !(*o.RetryFactor >= 1) || *o.RetryFactor > math.MaxInt32 {
-			return fmt.Errorf("a retry factor of %g is less than 1", *o.RetryFactor)
+		if !ValidFactor(*o.RetryFactor) {
+			return fmt.Errorf("a retry factor of %g is not from 1 to %d", *o.RetryFactor, MaxFactor)
 		}
 		retry.Factor = *o.RetryFactor
 	}

@@ -124,6 +124,8 @@ func TestReadManifestRefuses(t *testing.T) {
 		"a content type that is none": {handler("SERVICE", `"input":{"contentType":"json"}`), errcode.BadService, `"json"`},
 		"a negative time":             {handler("SERVICE", `"inactivityTimeout":-1`), errcode.BadService, "negative"},
 		"a retry factor below 1":      {service(`"ty":"SERVICE","retryPolicyExponentiationFactor":0.5,"handlers":[]`), errcode.BadService, "0.5"},
+		"a retry factor too large":    {service(`"ty":"SERVICE","retryPolicyExponentiationFactor":1e10,"handlers":[]`), errcode.BadService, "1e+10 is not from 1 to 2147483647"},
+		"a pause beyond all numbers":  {service(`"ty":"SERVICE","retryPolicyInitialInterval":18446744073709551615,"handlers":[]`), errcode.BadManifest, "retryPolicyInitialInterval"},
 		"an end that is none":         {service(`"ty":"SERVICE","retryPolicyOnMaxAttempts":"STOP","handlers":[]`), errcode.BadService, "STOP"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,7 +139,8 @@ func TestReadManifestRefuses(t *testing.T) {
 // Handlers take what their service says, and lead it by what they say themselves.
 func TestOptionsOfHandlers(t *testing.T) {
 	d, err := ReadManifest([]byte(`{"protocolMode":"REQUEST_RESPONSE","minProtocolVersion":1,"maxProtocolVersion":5,"services":[
-		{"name":"W","ty":"WORKFLOW","journalRetention":1000,"abortTimeout":7,"retryPolicyMaxAttempts":0,"handlers":[
+		{"name":"W","ty":"WORKFLOW","journalRetention":1000,"abortTimeout":7,"retryPolicyMaxAttempts":0,
+			"retryPolicyInitialInterval":9223372036854775807,"retryPolicyMaxInterval":9223372036854775807,"handlers":[
 			{"name":"run","ty":"WORKFLOW","workflowCompletionRetention":5000,"journalRetention":0},
 			{"name":"get","abortTimeout":8,"enableLazyState":true,"retryPolicyMaxAttempts":3}]}]}`))
 	require.NoError(t, err)
@@ -153,6 +156,8 @@ func TestOptionsOfHandlers(t *testing.T) {
 	require.True(t, get.Options.LazyState)
 	require.Equal(t, uint32(1), run.Options.Retry.MaxAttempts)
 	require.Equal(t, uint32(3), get.Options.Retry.MaxAttempts)
+	require.Equal(t, 292*365*24*time.Hour, run.Options.Retry.MaxInterval.Truncate(365*24*time.Hour), "the longest there is")
+	require.Positive(t, run.Options.Retry.InitialInterval)
 }
 
 // Whatever an endpoint answers is refused, or can be read back as it was.

@@ -1,6 +1,9 @@
 package schema
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Options are how the invocations of a handler are run and kept. What is nil is as the partition-worker is configured.
 type Options struct {
@@ -19,10 +22,16 @@ type Options struct {
 	LazyState bool
 }
 
+// MaxFactor is the greatest factor of a retry policy.
+const MaxFactor = math.MaxInt32
+
+// ValidFactor says whether a retry policy may have the factor. No other leads to intervals that can be told.
+func ValidFactor(factor float64) bool { return factor >= 1 && factor <= MaxFactor }
+
 // RetryPolicy is exponential.
 type RetryPolicy struct {
 	InitialInterval time.Duration
-	// Factor multiplies the interval after each attempt, 1 or more.
+	// Factor multiplies the interval after each attempt, 1 to MaxFactor.
 	Factor      float64
 	MaxInterval time.Duration
 	// MaxAttempts counts the first attempt too; 0 is without end.

@@ -46,7 +46,7 @@ type Config struct {
 type RetryPolicy struct {
 	// InitialInterval precedes the second attempt. Default 50ms.
 	InitialInterval config.Duration `yaml:"initial_interval" split_words:"true"`
-	// Factor multiplies the interval after each attempt, 1 or more. Default 2.
+	// Factor multiplies the interval after each attempt, 1 to 2147483647. Default 2.
 	Factor float64 `yaml:"factor"`
 	// MaxInterval bounds the interval. Default 10s.
 	MaxInterval config.Duration `yaml:"max_interval" split_words:"true"`
@@ -76,6 +76,9 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	if c.ConcurrencyLimit < 1 {
 		return errcode.New(errcode.BadConfiguration, "worker.invoker.concurrency_limit is %d, and has to be 1 or more", c.ConcurrencyLimit)
+	}
+	if f := c.RetryPolicy.Factor; !schema.ValidFactor(f) {
+		return errcode.New(errcode.BadConfiguration, "worker.invoker.retry_policy.factor is %g, and has to be from 1 to %d", f, schema.MaxFactor)
 	}
 	// An attempt that needs more than it can ever get would be made again and again.
 	left := config.Size(fairshare.NewPool(int(c.MemoryLimit)).Most())
@@ -107,7 +110,11 @@ func delayOf(p schema.RetryPolicy, attempt uint32) (time.Duration, bool) {
 	if p.MaxAttempts != 0 && attempt >= p.MaxAttempts {
 		return 0, false
 	}
-	interval := float64(p.InitialInterval) * math.Pow(p.Factor, float64(attempt-1))
-	interval = min(interval, float64(p.MaxInterval))
-	return time.Duration(interval * (1 + jitter*rand.Float64())), true //nolint:gosec // not a secret
+	interval := float64(max(p.InitialInterval, shortestDelay)) * math.Pow(p.Factor, float64(attempt-1))
+	interval = min(interval, float64(max(p.MaxInterval, shortestDelay)))
+	interval *= 1 + jitter*rand.Float64() //nolint:gosec // not a secret
+	if interval >= math.MaxInt64 {        // as a duration it would be negative, and the next attempt be made at once
+		return math.MaxInt64, true
+	}
+	return time.Duration(interval), true
 }

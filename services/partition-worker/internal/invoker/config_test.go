@@ -18,7 +18,12 @@ func TestValidate(t *testing.T) {
 	}{
 		"no places":            {func(c *Config) { c.ConcurrencyLimit = 0 }, "worker.invoker.concurrency_limit is 0, and has to be 1 or more"},
 		"fewer than no places": {func(c *Config) { c.ConcurrencyLimit = -1 }, "concurrency_limit is -1"},
-		"no memory":            {func(c *Config) { c.MemoryLimit = 0 }, "worker.invoker.memory_limit is 0"},
+		"a shrinking pause":    {func(c *Config) { c.RetryPolicy.Factor = 0.5 }, "worker.invoker.retry_policy.factor is 0.5, and has to be from 1"},
+		"a pause without end":  {func(c *Config) { c.RetryPolicy.Factor = math.Inf(1) }, "retry_policy.factor is +Inf"},
+		"a factor that is none": {
+			func(c *Config) { c.RetryPolicy.Factor = math.NaN() }, "retry_policy.factor is NaN",
+		},
+		"no memory": {func(c *Config) { c.MemoryLimit = 0 }, "worker.invoker.memory_limit is 0"},
 		"journals that do not fit": {
 			func(c *Config) { c.MemoryLimit = 64 << 20 }, "memory_limit is 64MiB, and seven tenths of it have to have room for journal_size_limit (128MiB)",
 		},

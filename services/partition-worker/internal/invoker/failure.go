@@ -97,7 +97,8 @@ type wish struct {
 	free bool
 }
 
-// shortestDelay keeps an endpoint that wants the next attempt at once from making the runtime do nothing else.
+// shortestDelay keeps an endpoint that wants the next attempt at once, by itself or by its retry policy, from making the
+// runtime do nothing else.
 const shortestDelay = 10 * time.Millisecond
 
 func wishOf(err error) wish {
