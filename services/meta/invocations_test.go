@@ -184,7 +184,7 @@ func TestNobodyLeads(t *testing.T) {
 	id := newID(t, 1)
 	for call, status := range map[string]int{
 		"GET ": 503, "PATCH /cancel": 503, "PATCH /kill": 503, "PATCH /resume?deployment=latest": 503, "PATCH /restart-as-new": 503,
-		"DELETE ?mode=kill": 503, "DELETE ?mode=cancel": 503,
+		"DELETE ?mode=kill": 503, "DELETE ?mode=cancel": 503, "DELETE ": 503,
 	} {
 		method, path, _ := strings.Cut(call, " ")
 		answer := r.call(method, "/invocations/"+id.String()+path, "")
@@ -207,6 +207,8 @@ func TestNoWorkerAnswers(t *testing.T) {
 // A kill is in the log of the invocation's partition when it is answered, in whatever form the id is written.
 func TestKill(t *testing.T) {
 	r := start(t)
+	const invoked = storagev1.Invocation_STATE_INVOKED
+	r.work("one", view(newID(t, 0), "S", invoked), view(newID(t, 1<<63), "S", invoked)) // it knows none of those below
 	layout := keyspace.Layout{Partitions: partitions}
 	for i, key := range []uint64{0, 1 << 63} {
 		id := newID(t, key)

@@ -229,7 +229,8 @@ const (
 )
 
 // remove is the older spelling of three operations. It does not say what became of them. Without a mode it is that of
-// 2023, which killed, where the service is of that time.
+// 2023, which killed, where the service is of that time or the invocation not found. Nothing is done while that cannot be
+// told.
 func (a *API) remove(c *gin.Context) error {
 	id, err := invocationID(c)
 	if err != nil {
@@ -239,8 +240,8 @@ func (a *API) remove(c *gin.Context) error {
 	known, unclear := a.look(ctx, id)
 	if mode == "" {
 		mode = modeCancel
-		if unclear != nil || !known.handlers {
-			mode, status, known, unclear = modeKill, http.StatusOK, invocation{found: true}, nil
+		if !known.handlers {
+			mode, status = modeKill, http.StatusOK
 		}
 	}
 	var order *logv1.Record
