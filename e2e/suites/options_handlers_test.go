@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -29,6 +30,7 @@ func TestOptionsOfHandlers(t *testing.T) {
 		t.Run("requests", func(t *testing.T) { requestsOfHandlers(t, s) })
 		t.Run("attempts", func(t *testing.T) { attemptsOfHandlers(t, s) })
 		t.Run("documents", func(t *testing.T) { documentsOfHandlers(t, s) })
+		t.Run("keys", func(t *testing.T) { keysOfHandlers(t, s) })
 		require.JSONEq(t, `{
 			"all": ["a", "b", "c"], "any": "b", "race": "a", "settled": ["fulfilled", "rejected"], "time": true
 		}`, s.MustCall("Options/combine", ``))
@@ -39,6 +41,26 @@ func TestOptionsOfHandlers(t *testing.T) {
 		require.JSONEq(t, `{"value": null, "keys": ["a", "b"]}`, s.MustCall("Lazy/k/read", `"c"`))
 		s.AwaitIdle(time.Minute)
 	})
+}
+
+// keysOfHandlers has a handler ask for all keys of a state that has more of them than it may be given.
+func keysOfHandlers(t *testing.T, s setting) {
+	const count = 65 // has more than 4 MiB, and one less has not
+	key := func(n int) string { return fmt.Sprintf("%02d%s", n, strings.Repeat("k", 65_000)) }
+	for n := range count {
+		s.MustCall("Counter/keys/set", `{"name": "`+key(n)+`", "value": 1}`)
+	}
+	id := s.sendTo(t, "Counter/keys/keys", ``, once("keys")...)
+	s.awaitState(t, id, "paused")
+	require.Contains(t, s.AwaitInvocation("Counter", "keys", "paused").LastFailure, "[RT0114]")
+	s.MustCall("Counter/keys/clear", `"`+key(0)+`"`)
+	require.Equal(t, http.StatusOK, s.operate(id, "resume"))
+	var keys []string
+	require.NoError(t, json.Unmarshal([]byte(s.attach(t, id).Body), &keys))
+	require.Len(t, keys, count-1)
+	require.Equal(t, key(1), keys[0])
+	s.MustCall("Counter/keys/clearAll", ``)
+	require.JSONEq(t, `[]`, s.MustCall("Counter/keys/keys", ``))
 }
 
 // told is what a handler got to know of its invocation.

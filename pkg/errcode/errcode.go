@@ -107,6 +107,8 @@ const (
 	MemoryExhausted Code = "RT0112"
 	// PromiseCrowded is a handler that asks for a promise that as many wait for as may.
 	PromiseCrowded Code = "RT0113"
+	// TooManyStateKeys is a handler that asks for more keys of its state than it can be given.
+	TooManyStateKeys Code = "RT0114"
 	// TimeoutIgnored is an inactivity timeout of a service whose endpoint hears nothing while it works.
 	TimeoutIgnored Code = "RT0021"
 	// RetentionClamped is a journal that is kept for less time than its service asks for.
@@ -254,6 +256,10 @@ var entries = []Entry{
 	{
 		FunctionRefused, "the function on AWS Lambda cannot be invoked",
 		"Check that this version of it exists, and that the credentials of the runtime, or the role, allow lambda:InvokeFunction on it. The invocation is tried again.",
+	},
+	{
+		TooManyStateKeys, "a handler asks for all keys of a state that has too many",
+		"The invocation is paused. Change the handler and resume it there, or kill it; spread the state over more keys of the service.",
 	},
 }
 

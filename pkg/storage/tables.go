@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -18,6 +19,8 @@ type Writer interface {
 	// the caller must not change them afterwards.
 	Put(key, value []byte)
 	Delete(key []byte)
+	// DeleteRange drops the rows with keys in [lower, upper); it copies both.
+	DeleteRange(lower, upper []byte)
 }
 
 // get decodes the row into the message; false when there is none.
@@ -212,12 +215,39 @@ func DeleteNotifications(r kv.Reader, w Writer, id ids.InvocationID) error {
 	return nil
 }
 
+// DeleteJournal drops the entries of a journal that has so many.
+func DeleteJournal(w Writer, id ids.InvocationID, length uint32) {
+	if length > maxSingle {
+		w.DeleteRange(JournalRange(id, 0, length))
+		return
+	}
+	for index := range length {
+		w.Delete(JournalKey(id, index))
+	}
+}
+
+// maxSingle is up to how many rows are deleted one by one. More are deleted as a range: one record of the log may ask for
+// that, and all that follow wait until it is applied. Every range that the store keeps makes reading a little dearer, so
+// they are to be few in proportion to rows.
+const maxSingle = 1000
+
+// errMany ends a scan.
+var errMany = errors.New("many rows")
+
 func deleteRows(r kv.Reader, w Writer, lower, upper []byte) error {
 	var keys [][]byte
-	if err := scan(r, lower, upper, func(key, _ []byte) error {
+	err := scan(r, lower, upper, func(key, _ []byte) error {
+		if len(keys) == maxSingle {
+			return errMany
+		}
 		keys = append(keys, append([]byte(nil), key...))
 		return nil
-	}); err != nil {
+	})
+	if errors.Is(err, errMany) {
+		w.DeleteRange(lower, upper)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	for _, key := range keys {

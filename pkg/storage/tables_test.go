@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -190,6 +191,62 @@ func TestDeletingLeavesNeighbours(t *testing.T) {
 	}
 	require.Equal(t, [4]int{}, counts(instance, id))
 	require.Equal(t, [4]int{3, 3, 2, 3}, counts(other, neighbour))
+}
+
+// changes counts what is written.
+type changes struct {
+	*kv.Tx
+	count int
+}
+
+func (c *changes) Delete(key []byte) {
+	c.count++
+	c.Tx.Delete(key)
+}
+
+func (c *changes) DeleteRange(lower, upper []byte) {
+	c.count++
+	c.Tx.DeleteRange(lower, upper)
+}
+
+// However much there is, to delete it takes little, and leaves what is beside it.
+func TestDeletingMuch(t *testing.T) {
+	const many = 3000
+	tx := &changes{Tx: newTx(t)}
+	other := storage.Instance{PartitionKey: instance.PartitionKey, Service: "svc", Key: []byte("k\x00y2")}
+	neighbour := ids.MakeInvocationID(0x0102030405060708, [16]byte{0xa0, 15: 0xb0})
+	for n := range uint32(many) {
+		for _, i := range []storage.Instance{instance, other} {
+			tx.Put(storage.StateKey(i, fmt.Append(nil, n)), nil)
+			require.NoError(t, storage.PutPromise(tx, i, fmt.Sprint(n), &storagev1.Promise{}))
+		}
+		for _, of := range []ids.InvocationID{id, neighbour} {
+			require.NoError(t, storage.PutJournalEntry(tx, of, n, &journalv1.Entry{}))
+			require.NoError(t, storage.PutCompletion(tx, of, n, &storagev1.Completion{}))
+			require.NoError(t, storage.PutSignal(tx, of, n, "", &storagev1.Signal{}))
+		}
+	}
+	require.NoError(t, tx.Commit())
+	require.NoError(t, storage.DeleteState(tx, tx, instance))
+	require.NoError(t, storage.DeletePromises(tx, tx, instance))
+	require.NoError(t, storage.DeleteNotifications(tx, tx, id))
+	storage.DeleteJournal(tx, id, many-1)
+	require.Equal(t, 5, tx.count)
+	require.NoError(t, tx.Commit())
+	counts := map[byte]int{}
+	it := tx.Scan(nil, nil)
+	for it.Next() {
+		counts[it.Key()[0]]++
+	}
+	require.NoError(t, it.Err())
+	it.Close()
+	require.Equal(t, map[byte]int{
+		byte(storage.TableState): many, byte(storage.TablePromise): many, byte(storage.TableCompletion): many,
+		byte(storage.TableSignal): many, byte(storage.TableJournal): many + 1,
+	}, counts)
+	last, err := storage.GetJournalEntry(tx, id, many-1)
+	require.NoError(t, err)
+	require.NotNil(t, last)
 }
 
 func pair(lower, upper []byte) [2][]byte { return [2][]byte{lower, upper} }

@@ -4,8 +4,9 @@ import "encoding/binary"
 
 // Record types of RocksDB's write batch format, for a column family that is named by its id.
 const (
-	rocksPut    = 0x05
-	rocksDelete = 0x04
+	rocksPut         = 0x05
+	rocksDelete      = 0x04
+	rocksDeleteRange = 0x0e
 )
 
 // A write batch begins with a sequence number (8 bytes, set when it is written) and a count of records (4 bytes).
@@ -35,6 +36,13 @@ func (b *Batch) Delete(key []byte) {
 	b.appendBytes(key)
 }
 
+// DeleteRange drops the keys in [lower, upper), which are copied.
+func (b *Batch) DeleteRange(lower, upper []byte) {
+	b.begin(rocksDeleteRange)
+	b.appendBytes(lower)
+	b.appendBytes(upper)
+}
+
 func (b *Batch) begin(kind byte) {
 	if len(b.data) == 0 {
 		b.data = append(b.data, make([]byte, batchHeader)...)
@@ -61,8 +69,15 @@ func (b *Batch) Encoded() []byte {
 	return b.data
 }
 
-// Each calls the function for every change in order; value is nil and del true for a deletion.
-func (b *Batch) Each(visit func(key, value []byte, del bool)) {
+// Writer takes changes; a Batch is one.
+type Writer interface {
+	Put(key, value []byte)
+	Delete(key []byte)
+	DeleteRange(lower, upper []byte)
+}
+
+// Replay makes all changes of the batch to another writer, in order.
+func (b *Batch) Replay(w Writer) {
 	rest := b.data[min(batchHeader, len(b.data)):]
 	for len(rest) > 0 {
 		kind := rest[0]
@@ -70,10 +85,16 @@ func (b *Batch) Each(visit func(key, value []byte, del bool)) {
 		rest = rest[1+n:]
 		var key, value []byte
 		key, rest = cut(rest)
-		if kind == rocksPut {
+		switch kind {
+		case rocksPut:
 			value, rest = cut(rest)
+			w.Put(key, value)
+		case rocksDeleteRange:
+			value, rest = cut(rest)
+			w.DeleteRange(key, value)
+		case rocksDelete:
+			w.Delete(key)
 		}
-		visit(key, value, kind == rocksDelete)
 	}
 }
 

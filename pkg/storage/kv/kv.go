@@ -1,6 +1,8 @@
 // Package kv is the ordered key/value interface that the tables of a partition are stored behind.
 package kv
 
+import "errors"
+
 // Reader reads one key space.
 type Reader interface {
 	// Get returns the value of the key; it belongs to the caller. ok is false when there is none.
@@ -36,8 +38,14 @@ type Space interface {
 // Snapshot is a state of a space that stays as it is.
 type Snapshot interface {
 	Reader
+	// Brief returns a reader of the snapshot whose scans end with ErrSparse where the store keeps traces of more than so
+	// many deleted rows, one after the other. Without a bound, to find the next row may take as long as there are traces.
+	Brief(deleted uint64) Reader
 	Close()
 }
+
+// ErrSparse ends a scan that is not to step over more deleted rows.
+var ErrSparse = errors.New("too many deleted rows before the next one")
 
 // Store holds the spaces of all partitions.
 type Store interface {

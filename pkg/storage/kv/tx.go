@@ -12,6 +12,9 @@ type Tx struct {
 	space   Space
 	batch   *Batch
 	changes btree.Map[string, change]
+	// dropped has the ranges that were deleted, from lower to upper bound. They do not overlap. What is in changes came
+	// after them.
+	dropped btree.Map[string, string]
 }
 
 type change struct {
@@ -36,7 +39,22 @@ func (t *Tx) Get(key []byte) (value []byte, ok bool, err error) {
 		}
 		return bytes.Clone(c.value), true, nil
 	}
+	if _, ok := t.droppedUntil(key); ok {
+		return nil, false, nil
+	}
 	return t.space.Get(key)
+}
+
+// droppedUntil returns the end of the deleted range that has the key in it; ok is false when there is none.
+func (t *Tx) droppedUntil(key []byte) (upper string, ok bool) {
+	if t.dropped.Len() == 0 {
+		return "", false
+	}
+	t.dropped.Descend(string(key), func(_, end string) bool {
+		upper, ok = end, string(key) < end
+		return false
+	})
+	return upper, ok
 }
 
 // Put sets the value of the key. The value is kept: it must not be changed afterwards.
@@ -45,10 +63,47 @@ func (t *Tx) Put(key, value []byte) { t.changes.Set(string(key), change{value: v
 // Delete drops the key.
 func (t *Tx) Delete(key []byte) { t.changes.Set(string(key), change{deleted: true}) }
 
+// DeleteRange drops the keys in [lower, upper). It costs the same however many of them are committed.
+func (t *Tx) DeleteRange(lower, upper []byte) {
+	from, to := string(lower), string(upper)
+	if from >= to {
+		return
+	}
+	var changed []string
+	t.changes.Ascend(from, func(key string, _ change) bool {
+		if key >= to {
+			return false
+		}
+		changed = append(changed, key)
+		return true
+	})
+	for _, key := range changed {
+		t.changes.Delete(key)
+	}
+	// Ranges that it overlaps become one with it.
+	var within []string
+	t.dropped.Descend(to, func(begin, end string) bool {
+		if end < from {
+			return false
+		}
+		within = append(within, begin)
+		from, to = min(from, begin), max(to, end)
+		return true
+	})
+	for _, begin := range within {
+		t.dropped.Delete(begin)
+	}
+	t.dropped.Set(from, to)
+}
+
 // Commit writes all changes at once and empties the transaction. After an error nothing is written and the
 // transaction is as it was.
 func (t *Tx) Commit() error {
 	t.batch.Reset()
+	t.dropped.Scan(func(lower, upper string) bool {
+		t.batch.DeleteRange([]byte(lower), []byte(upper))
+		return true
+	})
 	t.changes.Scan(func(key string, c change) bool {
 		if c.deleted {
 			t.batch.Delete([]byte(key))
@@ -67,18 +122,22 @@ func (t *Tx) Commit() error {
 }
 
 // Reset forgets all changes.
-func (t *Tx) Reset() { t.changes.Clear() }
+func (t *Tx) Reset() {
+	t.changes.Clear()
+	t.dropped.Clear()
+}
 
 // Scan implements Reader. The transaction must not be changed while the iterator is open.
 func (t *Tx) Scan(lower, upper []byte) Iterator {
-	m := &merged{below: t.space.Scan(lower, upper), above: t.changes.Iter(), upper: string(upper), bounded: upper != nil}
+	m := &merged{tx: t, below: t.space.Scan(lower, upper), above: t.changes.Iter(), upper: string(upper), bounded: upper != nil}
 	m.aboveOK = m.above.Seek(string(lower)) && m.inBounds()
-	m.belowOK = m.below.Next()
+	m.nextBelow()
 	return m
 }
 
 // merged walks over committed rows and changes at once; where both have a key, the change counts.
 type merged struct {
+	tx               *Tx
 	below            Iterator
 	above            btree.MapIter[string, change]
 	upper            string
@@ -90,6 +149,26 @@ type merged struct {
 func (m *merged) inBounds() bool { return !m.bounded || m.above.Key() < m.upper }
 
 func (m *merged) nextAbove() { m.aboveOK = m.above.Next() && m.inBounds() }
+
+// nextBelow moves on among the committed rows, past ranges that were deleted. It does not step over what is in them.
+func (m *merged) nextBelow() {
+	for m.belowOK = m.below.Next(); m.belowOK; m.belowOK = m.below.Next() {
+		end, ok := m.tx.droppedUntil(m.below.Key())
+		if !ok {
+			return
+		}
+		if m.bounded && end >= m.upper {
+			m.belowOK = false
+			return
+		}
+		m.below.Close()
+		var upper []byte
+		if m.bounded {
+			upper = []byte(m.upper)
+		}
+		m.below = m.tx.space.Scan([]byte(end), upper)
+	}
+}
 
 // Next implements Iterator.
 func (m *merged) Next() bool {
@@ -106,14 +185,14 @@ func (m *merged) Next() bool {
 		if order < 0 {
 			m.key = append(m.key[:0], m.below.Key()...)
 			m.value = append(m.value[:0], m.below.Value()...)
-			m.belowOK = m.below.Next()
+			m.nextBelow()
 			return true
 		}
 		c := m.above.Value()
 		m.key = append(m.key[:0], m.above.Key()...)
 		m.value = append(m.value[:0], c.value...)
 		if order == 0 {
-			m.belowOK = m.below.Next()
+			m.nextBelow()
 		}
 		m.nextAbove()
 		if !c.deleted {

@@ -67,14 +67,29 @@ func (s *Space) snapshot() *snapshot {
 func (s *Space) Write(b *kv.Batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b.Each(func(key, value []byte, del bool) {
-		if del {
-			s.rows.Delete(string(key))
-		} else {
-			s.rows.Set(string(key), append([]byte{}, value...))
-		}
-	})
+	b.Replay(writer{&s.rows})
 	return nil
+}
+
+// writer changes the rows.
+type writer struct{ rows *btree.Map[string, []byte] }
+
+func (w writer) Put(key, value []byte) { w.rows.Set(string(key), append([]byte{}, value...)) }
+
+func (w writer) Delete(key []byte) { w.rows.Delete(string(key)) }
+
+func (w writer) DeleteRange(lower, upper []byte) {
+	var keys []string
+	w.rows.Ascend(string(lower), func(key string, _ []byte) bool {
+		if key >= string(upper) {
+			return false
+		}
+		keys = append(keys, key)
+		return true
+	})
+	for _, key := range keys {
+		w.rows.Delete(key)
+	}
 }
 
 // Flush implements kv.Space.
@@ -90,6 +105,9 @@ func (s *snapshot) Get(key []byte) ([]byte, bool, error) {
 func (s *snapshot) Scan(lower, upper []byte) kv.Iterator {
 	return &iterator{iter: s.rows.Iter(), lower: string(lower), upper: string(upper), bounded: upper != nil}
 }
+
+// Brief implements kv.Snapshot: deleted rows leave no traces here.
+func (s *snapshot) Brief(uint64) kv.Reader { return s }
 
 func (s *snapshot) Close() {}
 

@@ -2,6 +2,7 @@ package rocks
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/linxGnu/grocksdb"
 
@@ -77,11 +78,24 @@ type snapshot struct {
 
 func (s *snapshot) Get(key []byte) ([]byte, bool, error) { return s.space.get(s.read, key) }
 
-func (s *snapshot) Scan(lower, upper []byte) kv.Iterator {
+func (s *snapshot) Scan(lower, upper []byte) kv.Iterator { return s.scan(lower, upper, 0) }
+
+func (s *snapshot) scan(lower, upper []byte, deleted uint64) kv.Iterator {
 	options := grocksdb.NewDefaultReadOptions()
 	options.SetSnapshot(s.taken)
+	options.SetMaxSkippableInternalKeys(deleted)
 	return s.space.scan(options, lower, upper)
 }
+
+func (s *snapshot) Brief(deleted uint64) kv.Reader { return &brief{snapshot: s, deleted: deleted} }
+
+// brief reads a snapshot, and steps over so many deleted rows at a time.
+type brief struct {
+	*snapshot
+	deleted uint64
+}
+
+func (b *brief) Scan(lower, upper []byte) kv.Iterator { return b.scan(lower, upper, b.deleted) }
 
 func (s *snapshot) Close() {
 	s.read.Destroy()
@@ -106,15 +120,23 @@ func (i *iterator) Next() bool {
 	return i.iter.Valid()
 }
 
+// incomplete is how RocksDB begins to say that it has not stepped over more.
+const incomplete = "Result incomplete"
+
 // The iterator owns the memory of these slices: they are not to be freed.
 func (i *iterator) Key() []byte   { return i.iter.Key().Data() }
 func (i *iterator) Value() []byte { return i.iter.Value().Data() }
 
 func (i *iterator) Err() error {
-	if err := i.iter.Err(); err != nil {
+	err := i.iter.Err()
+	switch {
+	case err == nil:
+		return nil
+	case strings.HasPrefix(err.Error(), incomplete):
+		return fmt.Errorf("scan the database: %w", kv.ErrSparse)
+	default:
 		return fmt.Errorf("scan the database: %w", err)
 	}
-	return nil
 }
 
 func (i *iterator) Close() {

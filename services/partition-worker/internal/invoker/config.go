@@ -35,8 +35,8 @@ type Config struct {
 	// places; an attempt that gets none is made again later. What one alone gets has to have room for JournalSizeLimit,
 	// EagerStateLimit and MessageSizeLimit together. Default 256 MiB.
 	MemoryLimit config.Size `yaml:"memory_limit" split_words:"true"`
-	// EagerStateLimit is how much state goes along with the start of an attempt, in bytes; the service asks for the
-	// rest. Default 1 MiB.
+	// EagerStateLimit is how much state goes along with the start of an attempt, in bytes, where each entry counts 64 beside
+	// its key and value; the service asks for the rest. Default 1 MiB.
 	EagerStateLimit config.Size `yaml:"eager_state_limit" split_words:"true"`
 	// RetryPolicy says when a failed attempt is followed by the next.
 	RetryPolicy RetryPolicy `yaml:"retry_policy" ignored:"true"`

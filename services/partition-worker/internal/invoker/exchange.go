@@ -399,7 +399,11 @@ func (x *exchange) read(ctx context.Context, decoder protocol.Decoder, received 
 
 func (x *exchange) proposeCommand(ctx context.Context, message protocol.Message) error {
 	x.task.progressed()
-	return x.propose(ctx, message.Size, &logv1.InvokerEffect{Effect: &logv1.InvokerEffect_AppendCommand{
+	size := message.Size
+	if message.Command.GetGetStateKeys() != nil {
+		size += maxStateKeyBytes // the answer is in memory, too
+	}
+	return x.propose(ctx, size, &logv1.InvokerEffect{Effect: &logv1.InvokerEffect_AppendCommand{
 		AppendCommand: &logv1.AppendCommand{CommandIndex: message.CommandIndex, Command: message.Command},
 	}})
 }

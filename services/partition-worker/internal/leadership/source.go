@@ -48,14 +48,24 @@ func (s source) Load(_ context.Context, inv invoker.Invocation, bounds invoker.B
 // errEnough ends a scan.
 var errEnough = errors.New("enough")
 
+const (
+	// entryMin is what an entry of the state takes in memory beside its key and value: without it, a million short ones would
+	// count as little.
+	entryMin = 64
+	// maxDeleted is how many deleted entries of the state are stepped over to find the next one. They leave traces in the
+	// database for a while, which every attempt would walk over again.
+	maxDeleted = 10_000
+)
+
 // loadState returns the state up to the bound, and whether some was left out.
-func loadState(state kv.Reader, instance storage.Instance, bounds invoker.Bounds) (entries []invoker.StateEntry, partial bool, err error) {
-	size := 0
-	err = storage.ScanState(state, instance, func(key, value []byte) error {
-		if size += len(key) + len(value); size > bounds.State {
+func loadState(snapshot kv.Snapshot, instance storage.Instance, bounds invoker.Bounds) (entries []invoker.StateEntry, partial bool, err error) {
+	left := bounds.State
+	err = storage.ScanState(snapshot.Brief(maxDeleted), instance, func(key, value []byte) error {
+		size := entryMin + len(key) + len(value)
+		if left -= size; left < 0 {
 			return errEnough
 		}
-		if err := bounds.Use(len(key) + len(value)); err != nil {
+		if err := bounds.Use(size); err != nil {
 			return err
 		}
 		entries = append(entries, invoker.StateEntry{
@@ -64,7 +74,7 @@ func loadState(state kv.Reader, instance storage.Instance, bounds invoker.Bounds
 		})
 		return nil
 	})
-	if errors.Is(err, errEnough) {
+	if errors.Is(err, errEnough) || errors.Is(err, kv.ErrSparse) {
 		return entries, true, nil
 	}
 	return entries, false, err

@@ -137,7 +137,7 @@ func matches(request *workerv1.ListInvocationsRequest, record *storagev1.Invocat
 }
 
 func view(running *invoker.Invoker, id ids.InvocationID, record *storagev1.Invocation) *workerv1.InvocationView {
-	v := &workerv1.InvocationView{InvocationId: id[:], Invocation: record}
+	v := &workerv1.InvocationView{InvocationId: id[:], Invocation: record, LastFailure: record.GetPausedWith().GetMessage()}
 	if attempt, ok := running.View(id); ok {
 		v.Attempts = attempt.Attempts
 		v.LastFailure = attempt.LastFailure

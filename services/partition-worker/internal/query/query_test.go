@@ -38,6 +38,8 @@ type listing struct {
 	grpc.ServerStream
 	ctx   context.Context
 	names []string
+	// failures are why they failed, of those that did.
+	failures []string
 	// partitions are those that were told to be listed.
 	partitions []uint32
 }
@@ -50,6 +52,9 @@ func (l *listing) Send(r *workerv1.ListInvocationsResponse) error {
 		return nil
 	}
 	l.names = append(l.names, r.GetInvocation().GetInvocation().GetTarget().GetHandler())
+	if failure := r.GetInvocation().GetLastFailure(); failure != "" {
+		l.failures = append(l.failures, failure)
+	}
 	return nil
 }
 
@@ -131,4 +136,23 @@ func TestListInvocationsTellsThePartitions(t *testing.T) {
 	require.NoError(t, service.ListInvocations(&workerv1.ListInvocationsRequest{TellPartitions: true, Limit: 2}, got))
 	require.Len(t, got.names, 2)
 	require.Equal(t, []uint32{0, 2}, got.partitions, "the last one has more")
+}
+
+// Nobody makes attempts of one that is paused: why it is, is in its record.
+func TestListInvocationsTellsWhyOneIsPaused(t *testing.T) {
+	space, err := mem.New(1).Space(0)
+	require.NoError(t, err)
+	batch := &kv.Batch{}
+	for i, failure := range []*journalv1.Failure{nil, {Code: 500, Message: "[RT0114] too many"}} {
+		require.NoError(t, storage.PutInvocation(batch, ids.InvocationID{byte(i)}, &storagev1.Invocation{
+			State: storagev1.Invocation_STATE_PAUSED, PausedWith: failure,
+		}))
+	}
+	require.NoError(t, space.Write(batch))
+	led := partition{invoker.New(invoker.DefaultConfig(), invoker.Deps{}), space}
+	got := &listing{ctx: t.Context()}
+	service := query.New(keyspace.Layout{Partitions: 1}, []query.Partition{led})
+	require.NoError(t, service.ListInvocations(&workerv1.ListInvocationsRequest{}, got))
+	require.Len(t, got.names, 2)
+	require.Equal(t, []string{"[RT0114] too many"}, got.failures)
 }

@@ -20,11 +20,12 @@ import (
 // counter counts what is asked of a transaction, by table.
 type counter struct {
 	*kv.Tx
-	gets, scans, puts map[storage.Table]int
+	gets, scans, puts, deletes map[storage.Table]int
 }
 
 func (c *counter) reset() {
 	c.gets, c.scans, c.puts = map[storage.Table]int{}, map[storage.Table]int{}, map[storage.Table]int{}
+	c.deletes = map[storage.Table]int{}
 }
 
 func (c *counter) Get(key []byte) ([]byte, bool, error) {
@@ -40,6 +41,16 @@ func (c *counter) Scan(lower, upper []byte) kv.Iterator {
 func (c *counter) Put(key, value []byte) {
 	c.puts[storage.Table(key[0])]++
 	c.Tx.Put(key, value)
+}
+
+func (c *counter) Delete(key []byte) {
+	c.deletes[storage.Table(key[0])]++
+	c.Tx.Delete(key)
+}
+
+func (c *counter) DeleteRange(lower, upper []byte) {
+	c.deletes[storage.Table(lower[0])]++
+	c.Tx.DeleteRange(lower, upper)
 }
 
 // costs applies batches to a partition of its own.
@@ -156,6 +167,36 @@ func TestReads(t *testing.T) {
 	require.Equal(t, counts{storage.TableInvocation: 1, storage.TableLock: 1, storage.TableDeduplication: 3}, c.tx.gets,
 		"a call to an object")
 	require.Empty(t, c.tx.scans)
+}
+
+// TestMuchIsDroppedAtOnce has a handler leave many rows behind. One record drops them all, while everybody else waits.
+func TestMuchIsDroppedAtOnce(t *testing.T) {
+	const many = 2000
+	c := newCosts(t)
+	id, invoke := unkeyedCall(1, 0)
+	c.apply(t, invoke)
+	var records []*logv1.Record
+	for n := range uint32(many) {
+		records = append(records,
+			report(id, 1<<16, appended(2*n+1, &journalv1.Command{
+				Command: &journalv1.Command_SetState{SetState: &journalv1.SetState{Key: fmt.Append(nil, n)}},
+			})),
+			report(id, 1<<16, appended(2*n+2, &journalv1.Command{
+				Command: &journalv1.Command_GetState{GetState: &journalv1.GetState{CompletionId: n + 1}},
+			})))
+	}
+	c.apply(t, records...)
+	c.tx.reset()
+	c.apply(t, report(id, 1<<16, ended()))
+	delete(c.tx.deletes, storage.TableInvocation)
+	require.Equal(t, map[storage.Table]int{
+		storage.TableState: 1, storage.TableJournal: 1, storage.TableCompletion: 1,
+	}, c.tx.deletes)
+	for _, table := range []storage.Table{storage.TableState, storage.TableJournal, storage.TableCompletion} {
+		it := c.space.Scan(storage.TableRange(table))
+		require.False(t, it.Next(), table)
+		it.Close()
+	}
 }
 
 // BenchmarkUnkeyedCall applies a call and its end.

@@ -1,12 +1,14 @@
 package statemachine
 
 import (
+	"errors"
 	"fmt"
 
 	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 	logv1 "github.com/restate-go/restate/proto/gen/restate/log/v1"
 	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
 
+	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/ids"
 	"github.com/restate-go/restate/pkg/storage"
 )
@@ -67,6 +69,19 @@ func (s *step) handlerCommand(id ids.InvocationID, invocation *storagev1.Invocat
 		return nil
 	}
 	command := effect.GetCommand()
+	var keys *journalv1.StateKeys
+	if list := command.GetGetStateKeys(); list != nil {
+		var ok bool
+		var err error
+		if keys, ok, err = s.stateKeys(instanceOf(id, invocation), list); err != nil {
+			return err
+		}
+		if !ok {
+			s.act(AbortInvocation{ID: id, Run: invocation.GetRun()})
+			s.rest(id, invocation, tooManyKeys(list))
+			return nil
+		}
+	}
 	journalIndex := invocation.GetJournalLength()
 	if _, err := s.appendCommand(id, invocation, command); err != nil {
 		return err
@@ -83,7 +98,8 @@ func (s *step) handlerCommand(id ids.InvocationID, invocation *storagev1.Invocat
 	case *journalv1.Command_SetState, *journalv1.Command_ClearState, *journalv1.Command_ClearAllState:
 		return s.changeState(id, invocation, command)
 	case *journalv1.Command_GetStateKeys:
-		return s.getStateKeys(id, invocation, c.GetStateKeys)
+		return s.complete(id, invocation, c.GetStateKeys.GetCompletionId(),
+			&journalv1.Result{Result: &journalv1.Result_StateKeys{StateKeys: keys}})
 	case *journalv1.Command_GetPromise:
 		return s.getPromise(id, invocation, c.GetPromise)
 	case *journalv1.Command_PeekPromise:
@@ -139,16 +155,32 @@ func (s *step) changeState(id ids.InvocationID, invocation *storagev1.Invocation
 	return nil
 }
 
-func (s *step) getStateKeys(id ids.InvocationID, invocation *storagev1.Invocation, command *journalv1.GetStateKeys) error {
-	keys := &journalv1.StateKeys{}
-	if err := storage.ScanState(s.tx, instanceOf(id, invocation), func(key, _ []byte) error {
+// stateKeys lists the keys of an instance's state; ok is false when there are more than the command allows.
+func (s *step) stateKeys(instance storage.Instance, command *journalv1.GetStateKeys) (keys *journalv1.StateKeys, ok bool, err error) {
+	keys = &journalv1.StateKeys{}
+	maxKeys, left := int(command.GetMaxKeys()), int(command.GetMaxBytes())
+	err = storage.ScanState(s.tx, instance, func(key, _ []byte) error {
+		if left -= len(key); maxKeys > 0 && len(keys.GetKeys()) == maxKeys || command.GetMaxBytes() > 0 && left < 0 {
+			return errTooManyKeys
+		}
 		keys.Keys = append(keys.Keys, append([]byte(nil), key...))
 		return nil
-	}); err != nil {
-		return err
+	})
+	if errors.Is(err, errTooManyKeys) {
+		return nil, false, nil
 	}
-	return s.complete(id, invocation, command.GetCompletionId(),
-		&journalv1.Result{Result: &journalv1.Result_StateKeys{StateKeys: keys}})
+	return keys, err == nil, err
+}
+
+// errTooManyKeys ends a scan.
+var errTooManyKeys = errors.New("too many keys")
+
+// tooManyKeys is why an invocation is paused that asks for more keys than it may have. There is no completion for that: SDKs
+// take none but a list. The command is not stored, so once there are fewer keys, or the code no longer asks, it goes on.
+func tooManyKeys(command *journalv1.GetStateKeys) *journalv1.Failure {
+	return &journalv1.Failure{Code: codeInternal, Message: errcode.New(errcode.TooManyStateKeys,
+		"the handler asks for all keys of its state, which are more than %d, or have more than %d bytes",
+		command.GetMaxKeys(), command.GetMaxBytes()).Error()}
 }
 
 // completeRun stores the result of a step that the endpoint ran. One that was stored by an earlier attempt stands.

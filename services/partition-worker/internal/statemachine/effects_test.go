@@ -60,7 +60,7 @@ func (b *builder) effect(command string, a *arguments) (*logv1.InvokerEffect, er
 // command makes the command that the first argument without a value names:
 //
 //	get-state key= | set-state key= value= | clear-state key= | eager-state key= result
-//	clear-all | state-keys | eager-keys
+//	clear-all | state-keys [max-keys=] [max-bytes=] | eager-keys
 //	sleep until=<ms>
 //	call to=<id> [target] [told=<completion>] [idempotency=] [retention=<ms>] [journal-retention=<ms>]
 //	one-way to=<id>, as call, [at=<ms>]
@@ -151,7 +151,9 @@ func (b *builder) fillMore(command *journalv1.Command, word string, a *arguments
 	case "clear-all":
 		command.Command = &journalv1.Command_ClearAllState{ClearAllState: &journalv1.ClearAllState{}}
 	case "state-keys":
-		command.Command = &journalv1.Command_GetStateKeys{GetStateKeys: &journalv1.GetStateKeys{CompletionId: index}}
+		command.Command = &journalv1.Command_GetStateKeys{GetStateKeys: &journalv1.GetStateKeys{
+			CompletionId: index, MaxKeys: a.index("max-keys", 0), MaxBytes: a.index("max-bytes", 0),
+		}}
 	case "eager-keys":
 		command.Command = &journalv1.Command_GetEagerStateKeys{GetEagerStateKeys: &journalv1.GetEagerStateKeys{}}
 	case "get-promise":

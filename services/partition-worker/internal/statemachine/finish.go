@@ -141,9 +141,7 @@ func (s *step) dropSleeps(id ids.InvocationID, invocation *storagev1.Invocation)
 }
 
 func (s *step) dropJournal(id ids.InvocationID, invocation *storagev1.Invocation) {
-	for index := range invocation.GetJournalLength() {
-		s.tx.Delete(storage.JournalKey(id, index))
-	}
+	storage.DeleteJournal(s.tx, id, invocation.GetJournalLength())
 	invocation.JournalLength, invocation.CommandCount = 0, 0
 }
 

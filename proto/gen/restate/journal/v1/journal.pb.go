@@ -1519,8 +1519,13 @@ func (*ClearAllState) Descriptor() ([]byte, []int) {
 
 // GetStateKeys asks the runtime; the answer comes as a completion (state keys).
 type GetStateKeys struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	CompletionId  uint32                 `protobuf:"varint,1,opt,name=completion_id,json=completionId,proto3" json:"completion_id,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	CompletionId uint32                 `protobuf:"varint,1,opt,name=completion_id,json=completionId,proto3" json:"completion_id,omitempty"`
+	// Where there are more keys than that, or more bytes of them, the invocation is paused and the command is not stored.
+	// 0: without bound. They are here and not in the state machine, so that a record is applied as it was when it was
+	// written, whatever later releases bound.
+	MaxKeys       uint32 `protobuf:"varint,2,opt,name=max_keys,json=maxKeys,proto3" json:"max_keys,omitempty"`
+	MaxBytes      uint32 `protobuf:"varint,3,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1558,6 +1563,20 @@ func (*GetStateKeys) Descriptor() ([]byte, []int) {
 func (x *GetStateKeys) GetCompletionId() uint32 {
 	if x != nil {
 		return x.CompletionId
+	}
+	return 0
+}
+
+func (x *GetStateKeys) GetMaxKeys() uint32 {
+	if x != nil {
+		return x.MaxKeys
+	}
+	return 0
+}
+
+func (x *GetStateKeys) GetMaxBytes() uint32 {
+	if x != nil {
+		return x.MaxBytes
 	}
 	return 0
 }
@@ -3048,9 +3067,11 @@ const file_restate_journal_v1_journal_proto_rawDesc = "" +
 	"\n" +
 	"ClearState\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\"\x0f\n" +
-	"\rClearAllState\"3\n" +
+	"\rClearAllState\"k\n" +
 	"\fGetStateKeys\x12#\n" +
-	"\rcompletion_id\x18\x01 \x01(\rR\fcompletionId\"'\n" +
+	"\rcompletion_id\x18\x01 \x01(\rR\fcompletionId\x12\x19\n" +
+	"\bmax_keys\x18\x02 \x01(\rR\amaxKeys\x12\x1b\n" +
+	"\tmax_bytes\x18\x03 \x01(\rR\bmaxBytes\"'\n" +
 	"\x11GetEagerStateKeys\x12\x12\n" +
 	"\x04keys\x18\x01 \x03(\fR\x04keys\"N\n" +
 	"\x05Sleep\x12 \n" +
