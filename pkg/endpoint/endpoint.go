@@ -108,7 +108,7 @@ func NewTransport(cfg Config) (*Transport, error) {
 		}
 		dial = throughProxy(dialer, proxyOf, proxy)
 	}
-	plain := newTransport(cfg, inSmallFrames(dial))
+	plain := newTransport(cfg, mending(dial))
 	plain.Protocols.SetUnencryptedHTTP2(true)
 	secure, http1 := newTransport(cfg, dialer.DialContext), newTransport(cfg, dialer.DialContext)
 	secure.Protocols.SetHTTP2(true)
@@ -143,14 +143,14 @@ func newTransport(cfg Config, dial dialFunc) *http.Transport {
 	}
 }
 
-// inSmallFrames is for connections without TLS: those with it are decrypted where nothing can be put in between.
-func inSmallFrames(dial dialFunc) dialFunc {
+// mending is for connections without TLS: those with it are decrypted where nothing can be put in between.
+func mending(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		return newSmallFrames(conn), nil
+		return mend(conn), nil
 	}
 }
 

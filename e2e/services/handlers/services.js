@@ -53,5 +53,14 @@ const order = restate.workflow({
   },
 });
 
+const large = restate.service({
+  name: "Large",
+  options: { retryPolicy },
+  handlers: {
+    give: async (ctx, length) => "x".repeat(length),
+    take: async (ctx, text) => text.length,
+  },
+});
+
 /** services are all of them, whichever way they are served. */
-export const services = [worker, counter, order, options, lazy];
+export const services = [worker, counter, order, options, lazy, large];

@@ -34,7 +34,7 @@ var (
 	// ErrViolation means that the endpoint does not keep to the protocol.
 	ErrViolation = errors.New("protocol violation")
 	// ErrTooLarge means that a message exceeds the limit.
-	ErrTooLarge = errors.New("message is too large")
+	ErrTooLarge = errors.New("frame over the limit")
 )
 
 // Reader reads frames from a stream.

@@ -2,6 +2,7 @@ package endpoint_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -30,10 +31,10 @@ func (recorded) Write(p []byte) (int, error) { return len(p), nil }
 
 func (recorded) Close() error { return nil }
 
-// throughSmallFrames returns what is read of the content when a request was sent.
-func throughSmallFrames(t *testing.T, content []byte, piece int) []byte {
+// throughMended returns what is read of the content when a request was sent.
+func throughMended(t *testing.T, content []byte, piece int) []byte {
 	t.Helper()
-	conn := endpoint.InSmallFrames(recorded{content: bytes.NewReader(content), piece: piece})
+	conn := endpoint.Mend(recorded{content: bytes.NewReader(content), piece: piece})
 	for _, part := range []string{http2.ClientPreface, "a request"} {
 		_, err := io.WriteString(conn, part)
 		require.NoError(t, err)
@@ -56,7 +57,7 @@ func TestOtherProtocolsAreHeldBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn := endpoint.InSmallFrames(recorded{content: strings.NewReader(greeting), piece: len(greeting)})
+				conn := endpoint.Mend(recorded{content: strings.NewReader(greeting), piece: len(greeting)})
 				_, err := io.WriteString(conn, http2.ClientPreface)
 				require.NoError(t, err)
 				read := make(chan string, 1)
@@ -77,7 +78,7 @@ func TestOtherProtocolsAreHeldBack(t *testing.T) {
 // TestSettingsAreNotHeldBack reads what a peer sends that speaks HTTP/2, to which no request was sent.
 func TestSettingsAreNotHeldBack(t *testing.T) {
 	content := conversation(t, 16<<10)
-	read, err := io.ReadAll(endpoint.InSmallFrames(recorded{content: bytes.NewReader(content), piece: 4}))
+	read, err := io.ReadAll(endpoint.Mend(recorded{content: bytes.NewReader(content), piece: 4}))
 	require.NoError(t, err)
 	require.Equal(t, content, read)
 }
@@ -106,22 +107,55 @@ func conversation(t testing.TB, size uint32) []byte {
 func TestSettingsNameSmallFrames(t *testing.T) {
 	content := conversation(t, 1<<20)
 	for piece := 1; piece <= len(content); piece++ {
-		require.Equal(t, conversation(t, 16<<10), throughSmallFrames(t, content, piece), "in pieces of %d", piece)
+		require.Equal(t, conversation(t, 16<<10), throughMended(t, content, piece), "in pieces of %d", piece)
 	}
 }
 
-// FuzzSmallFrames reads whatever a peer could send in pieces, which must make no difference, and change nothing but settings.
-func FuzzSmallFrames(f *testing.F) {
+// FuzzFrames passes whatever a peer could send in pieces, which must make no difference, and change nothing but settings.
+func FuzzFrames(f *testing.F) {
 	f.Add(conversation(f, 1<<20), 5)
 	f.Add([]byte{0, 0, 2, 4, 0, 0, 0, 0, 0, 0, 5, 255, 255, 255}, 1)
+	f.Add([]byte{0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 11, 0, 0, 6, 4}, 3)
 	f.Fuzz(func(t *testing.T, content []byte, piece int) {
-		whole := throughSmallFrames(t, content, len(content)+1)
-		require.Equal(t, whole, throughSmallFrames(t, content, max(piece, 1)))
-		require.Len(t, whole, len(content))
+		whole := endpoint.PassFrames(content, len(content)+1)
+		require.Equal(t, whole, endpoint.PassFrames(content, max(piece, 1)))
 		if !bytes.Contains(content, []byte{0, 5}) {
 			require.Equal(t, content, whole)
 		}
 	})
+}
+
+// TestPeerThatWantsCalmGoesAway reads the reset of a request, and what comes after it for another.
+func TestPeerThatWantsCalmGoesAway(t *testing.T) {
+	for code, goes := range map[http2.ErrCode]bool{http2.ErrCodeEnhanceYourCalm: true, http2.ErrCodeCancel: false} {
+		var sent bytes.Buffer
+		peer := http2.NewFramer(&sent, nil)
+		require.NoError(t, peer.WriteSettings())
+		require.NoError(t, peer.WriteRSTStream(3, code))
+		require.NoError(t, peer.WriteData(1, true, []byte("the end")))
+		require.NoError(t, peer.WriteRSTStream(5, code))
+		for piece := 1; piece <= sent.Len(); piece++ {
+			client := http2.NewFramer(nil, bytes.NewReader(throughMended(t, sent.Bytes(), piece)))
+			seen := map[http2.FrameType]int{}
+			for {
+				frame, err := client.ReadFrame()
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				require.NoError(t, err)
+				seen[frame.Header().Type]++
+				if going, ok := frame.(*http2.GoAwayFrame); ok {
+					require.Equal(t, http2.ErrCodeNo, going.ErrCode)
+					require.EqualValues(t, 1<<31-1, going.LastStreamID, "all requests in progress go on")
+				}
+			}
+			want := map[http2.FrameType]int{http2.FrameSettings: 1, http2.FrameRSTStream: 2, http2.FrameData: 1}
+			if goes {
+				want[http2.FrameGoAway] = 1
+			}
+			require.Equal(t, want, seen, "%s in pieces of %d", code, piece)
+		}
+	}
 }
 
 // TestRequestsAreSentInSmallFrames sends a large request to a peer that takes large frames.
