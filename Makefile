@@ -12,7 +12,7 @@ LINK_VERSION = -X main.version=$(VERSION)
 # The two libraries that RocksDB of Debian uses and grocksdb does not name.
 STATIC_LIBRARIES = -static -lbz2 -lgflags
 # Go builds only what has changed, so the binaries are made each time they are asked for.
-.PHONY: help run demo build build-static bin/image.tar image test unit e2e race lint generate checkgenerate bench bench-compare fuzz crash compose-test k8s-test clean
+.PHONY: help run demo build build-static bin/image.tar image test unit e2e lint generate checkgenerate bench bench-compare fuzz crash compose-test k8s-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
