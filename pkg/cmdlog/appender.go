@@ -212,6 +212,13 @@ func (a *Appender) Healthy() error {
 		a.cfg.Partition, a.stalled.Format(time.RFC3339), a.reason)
 }
 
+// QueuedBytes returns the size of the records that wait to be published.
+func (a *Appender) QueuedBytes() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.queuedB
+}
+
 // Run publishes until the context ends. It is called once.
 func (a *Appender) Run(ctx context.Context) error {
 	defer a.stop()

@@ -106,7 +106,9 @@ func TestQueueIsBounded(t *testing.T) {
 	require.Greater(t, taken, 20)
 	require.Less(t, taken, 300, "one batch under way and a full queue")
 	require.ErrorContains(t, appender.Healthy(), "partition 3")
+	require.InDelta(t, 950, appender.QueuedBytes(), 50, "full, but for less than a record")
 	stop()
+	require.Zero(t, appender.QueuedBytes())
 	told.Wait() // everyone is told that it came to nothing
 	require.Error(t, appender.Append(t.Context(), record(0), nil))
 }

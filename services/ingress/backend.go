@@ -3,7 +3,10 @@ package ingress
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/restate-go/restate/pkg/cmdlog"
 	"github.com/restate-go/restate/pkg/dispatch"
@@ -82,6 +85,13 @@ func (s *Service) openLogs(ctx context.Context, layout keyspace.Layout, spawn sp
 		appender := cmdlog.NewAppender(s.deps.Conn, cmdlog.AppenderConfig{
 			Partition: partition, Producer: s.id, Patience: logPatience,
 		}, s.deps.Log)
+		if err := s.deps.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name:        "restate_ingress_log_queued_bytes",
+			Help:        "Size of the records that wait for the log, by partition.",
+			ConstLabels: prometheus.Labels{"partition": strconv.FormatUint(uint64(partition), 10)},
+		}, func() float64 { return float64(appender.QueuedBytes()) })); err != nil {
+			return nil, err
+		}
 		spawn(appender.Run)
 		s.deps.Checks.Add(fmt.Sprintf("log of partition %d", partition), func(context.Context) error {
 			return appender.Healthy()

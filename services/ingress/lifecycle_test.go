@@ -85,6 +85,7 @@ func TestProbesAndMetrics(t *testing.T) {
 	metrics := do(t, h1(t), http.MethodGet, r.url+"/metrics", "", "").body
 	require.Contains(t, metrics, `restate_ingress_requests_total{code="not_found",method="",service=""} 1`)
 	require.Contains(t, metrics, `restate_ingress_request_duration_seconds_count{method="Greet",service="seedera.Greeter"} 1`)
+	require.Contains(t, metrics, `restate_ingress_log_queued_bytes{partition="0"} 0`)
 }
 
 // An ingress that has no layout yet is alive, is not ready, and says so to requests.

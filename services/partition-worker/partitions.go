@@ -62,6 +62,9 @@ func (s *Service) partitions(
 			Now:            s.deps.Now,
 			Campaign:       func(ctx context.Context) (leadership.Lease, error) { return candidate.Campaign(ctx) },
 		})
+		if err := led.Register(s.deps.Registerer); err != nil {
+			return nil, err
+		}
 		members[i] = &member{
 			space:      space,
 			leadership: led,

@@ -117,6 +117,12 @@ func register(t *testing.T, conn *broker.Conn) {
 // invoke appends a call of Counter/Add whose result goes to the ingress, as request 1.
 func (c *cluster) invoke(t *testing.T, ingress string) {
 	t.Helper()
+	c.invokeAt(t, ingress, time.Time{})
+}
+
+// invokeAt appends a call that begins at the time, at once if that is zero.
+func (c *cluster) invokeAt(t *testing.T, ingress string, begin time.Time) {
+	t.Helper()
 	service, ok := c.registry.Current().Service("test.Counter")
 	require.True(t, ok)
 	argument := []byte{1<<3 | 2, 1, 'k'}
@@ -125,6 +131,7 @@ func (c *cluster) invoke(t *testing.T, ingress string) {
 	batch, err := proto.Marshal(&logv1.Batch{Producer: ingress, ProposedAt: 1, Records: []*logv1.Record{{
 		Sequence: 1, Command: &logv1.Record_Invoke{Invoke: &logv1.Invoke{
 			InvocationId: resolved.ID[:], Target: resolved.Target, Argument: argument,
+			ExecutionTime: uint64(max(begin.UnixMilli(), 0)),
 			ResponseSink: &logv1.ResponseSink{Sink: &logv1.ResponseSink_Ingress{
 				Ingress: &logv1.IngressSink{IngressId: ingress, RequestId: 1},
 			}},
@@ -166,6 +173,7 @@ type worker struct {
 	leadership *leadership.Leadership
 	processor  *partition.Processor
 	attempts   chan *attempt
+	figures    *prometheus.Registry
 	stop       func()
 }
 
@@ -193,17 +201,18 @@ func (c *cluster) start(t *testing.T, name string, terms int) *worker {
 	log := slog.New(slog.DiscardHandler)
 	space, err := mem.New(1).Space(0)
 	require.NoError(t, err)
-	w := &worker{space: &gate{Space: space}, attempts: make(chan *attempt, 8)}
+	w := &worker{space: &gate{Space: space}, attempts: make(chan *attempt, 8), figures: prometheus.NewRegistry()}
 	w.leadership = leadership.New(leadership.Config{
 		Layout: layout(), NodeID: name, TimerWindow: 8, Invoker: invoker.DefaultConfig(),
 	}, leadership.Deps{
 		Conn: c.conn, Space: w.space, Schema: c.registry.Current, Transport: func(*schema.Endpoint) http.RoundTripper { return w },
-		InvokerMetrics: invoker.NewMetrics(prometheus.NewRegistry()), Tracer: noop.NewTracerProvider().Tracer(""),
+		InvokerMetrics: invoker.NewMetrics(w.figures), Tracer: noop.NewTracerProvider().Tracer(""),
 		Log: log, Now: time.Now, Campaign: campaign(terms),
 	})
 	w.processor = partition.New(partition.Config{Layout: layout()}, partition.Deps{
-		Conn: c.conn, Space: w.space, Observer: w.leadership, Log: log, Metrics: partition.NewMetrics(prometheus.NewRegistry()),
+		Conn: c.conn, Space: w.space, Observer: w.leadership, Log: log, Metrics: partition.NewMetrics(w.figures),
 	})
+	require.NoError(t, w.leadership.Register(w.figures))
 	stopProcessor := background(t, w.processor.Run)
 	stopLeadership := background(t, func(ctx context.Context) error { return w.leadership.Run(ctx, w.processor) })
 	w.stop = func() { stopLeadership(); stopProcessor() }

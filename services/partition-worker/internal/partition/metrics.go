@@ -13,6 +13,7 @@ type Metrics struct {
 	failures prometheus.Counter
 	parked   prometheus.Gauge
 	lag      *prometheus.GaugeVec
+	outbox   *prometheus.GaugeVec
 }
 
 // NewMetrics registers the figures.
@@ -40,7 +41,11 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 		Name: "restate_partition_log_lag",
 		Help: "Batches of the log that followed the last one applied, by partition.",
 	}, []string{"partition"})
-	registerer.MustRegister(m.records, m.commits, m.failures, m.parked, m.lag)
+	m.outbox = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "restate_partition_outbox_messages",
+		Help: "Messages to ingresses and other partitions that are not known to have arrived, by partition.",
+	}, []string{"partition"})
+	registerer.MustRegister(m.records, m.commits, m.failures, m.parked, m.lag, m.outbox)
 	return m
 }
 

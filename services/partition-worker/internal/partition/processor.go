@@ -64,13 +64,15 @@ type Processor struct {
 	// observed is what the observer has been told of; only Run's goroutine uses it.
 	observed uint64
 	lag      prometheus.Gauge
+	outbox   prometheus.Gauge
 }
 
 // New returns a processor; Run makes it work.
 func New(cfg Config, deps Deps) *Processor {
 	p := &Processor{cfg: cfg, deps: deps, tx: kv.NewTx(deps.Space)}
 	p.target.Store(^uint64(0))
-	p.lag = deps.Metrics.lag.WithLabelValues(strconv.FormatUint(uint64(cfg.Partition), 10))
+	label := strconv.FormatUint(uint64(cfg.Partition), 10)
+	p.lag, p.outbox = deps.Metrics.lag.WithLabelValues(label), deps.Metrics.outbox.WithLabelValues(label)
 	return p
 }
 
@@ -144,6 +146,7 @@ func (p *Processor) run(ctx context.Context) error {
 	p.machine = machine
 	p.applied.Store(machine.AppliedSequence())
 	p.epoch.Store(machine.LeaderEpoch())
+	p.outbox.Set(float64(machine.OutboxLen()))
 	if machine.AppliedSequence() > p.observed {
 		p.trouble.Store(nil) // if it was that of the database, it is over
 		p.observed = machine.AppliedSequence()
@@ -229,6 +232,7 @@ func (p *Processor) apply(messages []cmdlog.Message) error {
 	if err := p.tx.Commit(); err != nil {
 		return fmt.Errorf("%w up to batch %d: %w", errCommit, last, err)
 	}
+	p.outbox.Set(float64(p.machine.OutboxLen()))
 	p.trouble.Store(nil)
 	p.observed = last
 	p.applied.Store(last)

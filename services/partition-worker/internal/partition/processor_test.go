@@ -38,6 +38,41 @@ func TestGoesOnWhereItStopped(t *testing.T) {
 	require.Equal(t, int(s.batches), count)
 }
 
+// outbox returns how many messages the figures tell of.
+func (s *setting) outbox(t *testing.T) int {
+	t.Helper()
+	families, err := s.figures.Gather()
+	require.NoError(t, err)
+	for _, family := range families {
+		if family.GetName() == "restate_partition_outbox_messages" {
+			return int(family.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	require.Fail(t, "the figure is missing")
+	return 0
+}
+
+func TestFigureOfTheOutbox(t *testing.T) {
+	s := newSetting(t)
+	processor, stop := s.run(t)
+	killed := &logv1.Terminate{
+		InvocationId: invoke(t).GetInvoke().GetInvocationId(), Mode: logv1.TerminationMode_TERMINATION_MODE_KILL,
+		ResponseSink: &logv1.ResponseSink{Sink: &logv1.ResponseSink_Ingress{Ingress: &logv1.IngressSink{IngressId: "i", RequestId: 1}}},
+	}
+	for want := range 3 {
+		require.Equal(t, want, s.outbox(t))
+		awaitApplied(t, processor, s.append(t, &logv1.Record{Command: &logv1.Record_Terminate{Terminate: killed}}))
+	}
+	stop()
+	processor, _ = s.run(t)
+	await.True(t, await.Deadline, func() bool { return processor.Ready() == nil }, "the partition to be read")
+	require.Equal(t, 3, s.outbox(t), "known before anything is applied")
+	awaitApplied(t, processor, s.append(t, &logv1.Record{Command: &logv1.Record_TruncateOutbox{
+		TruncateOutbox: &logv1.TruncateOutbox{Through: 2},
+	}}))
+	require.Equal(t, 1, s.outbox(t))
+}
+
 // A database that cannot be written makes the partition unready. It goes on by itself when it can; nothing is lost, and
 // nothing done before it is committed.
 func TestDatabaseThatIsFull(t *testing.T) {

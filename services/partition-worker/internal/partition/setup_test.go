@@ -102,6 +102,8 @@ type setting struct {
 	store    *store
 	observer *observer
 	batches  uint64
+	// figures are those of the last processor.
+	figures *prometheus.Registry
 	// trimAfter is how many bytes the log may hold.
 	trimAfter uint64
 }
@@ -138,11 +140,12 @@ func emptySpace(t *testing.T) kv.Space {
 // run runs a processor until the test or the function that is returned ends it.
 func (s *setting) run(t *testing.T) (processor *partition.Processor, stop func()) {
 	t.Helper()
+	s.figures = prometheus.NewRegistry()
 	processor = partition.New(partition.Config{
 		Layout: keyspace.Layout{Partitions: 1}, TrimAfterBytes: s.trimAfter,
 	}, partition.Deps{
 		Conn: s.conn, Space: s.store, Observer: s.observer, Log: slog.New(slog.DiscardHandler),
-		Metrics: partition.NewMetrics(prometheus.NewRegistry()),
+		Metrics: partition.NewMetrics(s.figures),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

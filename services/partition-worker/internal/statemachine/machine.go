@@ -58,6 +58,11 @@ func (m *Machine) LogID() string { return m.meta.GetLogId() }
 // OutboxHead is the sequence of the first outbox message that has not been truncated.
 func (m *Machine) OutboxHead() uint64 { return m.meta.GetFirstOutboxSequence() }
 
+// OutboxLen returns how many messages are in the outbox.
+func (m *Machine) OutboxLen() uint64 {
+	return m.meta.GetNextOutboxSequence() - m.meta.GetFirstOutboxSequence()
+}
+
 // Bind notes the identity of the log that is being applied.
 func (m *Machine) Bind(tx Tx, logID string) error {
 	m.meta.LogId = logID

@@ -77,6 +77,13 @@ func (t *Timers) Add(id storage.TimerID) {
 	}
 }
 
+// Len returns how many timers are in memory.
+func (t *Timers) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.window.Len()
+}
+
 // Run fires timers until the context ends.
 func (t *Timers) Run(ctx context.Context) error {
 	for {
