@@ -15,14 +15,7 @@ func (v Version) decodeCall(f frame.Frame, command *journalv1.Command) error {
 	if err := unmarshal(f, m); err != nil {
 		return err
 	}
-	request, err := v.request(&journalv1.CallRequest{
-		Target: &journalv1.Target{
-			Service: m.GetServiceName(), Handler: m.GetHandlerName(), Key: keyFromWire(m.GetKey()),
-		},
-		Parameter:      m.GetParameter(),
-		Headers:        headersFromWire(m.GetHeaders()),
-		IdempotencyKey: m.IdempotencyKey, // nil differs from empty
-	}, m.Scope, m.LimitKey) // nil differs from empty
+	request, err := v.request(m, m.IdempotencyKey, m.Scope, m.LimitKey) // nil differs from empty
 	if err != nil {
 		return fmt.Errorf("call %.64s/%.64s: %w", m.GetServiceName(), m.GetHandlerName(), err)
 	}
@@ -39,14 +32,7 @@ func (v Version) decodeOneWayCall(f frame.Frame, command *journalv1.Command) err
 	if err := unmarshal(f, m); err != nil {
 		return err
 	}
-	request, err := v.request(&journalv1.CallRequest{
-		Target: &journalv1.Target{
-			Service: m.GetServiceName(), Handler: m.GetHandlerName(), Key: keyFromWire(m.GetKey()),
-		},
-		Parameter:      m.GetParameter(),
-		Headers:        headersFromWire(m.GetHeaders()),
-		IdempotencyKey: m.IdempotencyKey, // nil differs from empty
-	}, m.Scope, m.LimitKey) // nil differs from empty
+	request, err := v.request(m, m.IdempotencyKey, m.Scope, m.LimitKey) // nil differs from empty
 	if err != nil {
 		return fmt.Errorf("send to %.64s/%.64s: %w", m.GetServiceName(), m.GetHandlerName(), err)
 	}
@@ -66,21 +52,33 @@ func keyFromWire(key string) []byte {
 	return []byte(key)
 }
 
-// request completes a call by what is optional, once that has been checked.
-func (v Version) request(r *journalv1.CallRequest, scope, limitKey *string) (*journalv1.CallRequest, error) {
-	if r.IdempotencyKey != nil && r.GetIdempotencyKey() == "" {
+// called is what both commands that make a call have in common.
+type called interface {
+	GetServiceName() string
+	GetHandlerName() string
+	GetKey() string
+	GetParameter() []byte
+	GetHeaders() []*wire.Header
+}
+
+// request reads what is called, once what is optional has been checked.
+func (v Version) request(m called, idempotencyKey, scope, limitKey *string) (*journalv1.CallRequest, error) {
+	if idempotencyKey != nil && *idempotencyKey == "" {
 		return nil, fmt.Errorf("%w: empty idempotency key", ErrRefused)
 	}
 	if err := v.checkScope(scope, limitKey); err != nil {
 		return nil, err
 	}
+	target := &journalv1.Target{Service: m.GetServiceName(), Handler: m.GetHandlerName(), Key: keyFromWire(m.GetKey())}
 	if scope != nil {
-		r.Target.Scope = *scope
+		target.Scope = *scope
 	}
 	if limitKey != nil {
-		r.Target.LimitKey = *limitKey
+		target.LimitKey = *limitKey
 	}
-	return r, nil
+	return &journalv1.CallRequest{
+		Target: target, Parameter: m.GetParameter(), Headers: headersFromWire(m.GetHeaders()), IdempotencyKey: idempotencyKey,
+	}, nil
 }
 
 // checkScope checks an optional scope and limit key.
