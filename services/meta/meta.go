@@ -13,9 +13,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/restate-go/restate/pkg/broker"
+	"github.com/restate-go/restate/pkg/daemon"
 	"github.com/restate-go/restate/pkg/endpoint"
 	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/health"
@@ -143,30 +143,9 @@ func (s *Service) Run(ctx context.Context) error {
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
 	}
-	// What serves the requests in progress outlives the context until they are drained.
-	lasting, release := context.WithCancel(context.WithoutCancel(ctx))
-	defer release()
-	group, lasting := errgroup.WithContext(lasting)
-	group.Go(func() error { return s.registry.Run(lasting) })
-	group.Go(func() error { return s.orders.Run(lasting) })
-	group.Go(func() error { return s.limit(lasting) })
-	group.Go(func() error {
-		if err := server.Serve(s.deps.Listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve requests: %w", err)
-		}
-		return nil
-	})
 	s.deps.Log.Info("meta takes requests", "address", s.deps.Listener.Addr().String())
-	select {
-	case <-ctx.Done():
-	case <-lasting.Done():
-	}
-	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(draining); err != nil {
-		s.deps.Log.Warn("requests are still in progress, breaking them off", "after", drainTimeout)
-		_ = server.Close()
-	}
-	release()
-	return group.Wait()
+	return daemon.Server{
+		HTTP: server, Listener: s.deps.Listener, DrainTimeout: drainTimeout, Log: s.deps.Log,
+		Beside: []func(context.Context) error{s.registry.Run, s.orders.Run, s.limit},
+	}.Run(ctx)
 }

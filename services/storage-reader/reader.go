@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/restate-go/restate/pkg/broker"
+	"github.com/restate-go/restate/pkg/daemon"
 	"github.com/restate-go/restate/pkg/health"
 	"github.com/restate-go/restate/pkg/membership"
 	"github.com/restate-go/restate/pkg/storage/kv/rocks"
@@ -100,31 +100,11 @@ func (s *Service) newServer() *http.Server {
 
 // Run serves until the context ends, then refuses new scans and waits for those in progress, for a while.
 func (s *Service) Run(ctx context.Context) error {
-	server := s.newServer()
-	// What serves the scans in progress outlives the context until they are drained.
-	lasting, release := context.WithCancel(context.WithoutCancel(ctx))
-	defer release()
-	group, lasting := errgroup.WithContext(lasting)
-	group.Go(func() error {
-		if err := server.Serve(s.deps.Listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve requests: %w", err)
-		}
-		return nil
-	})
-	group.Go(func() error { return s.runDatabase(lasting) })
 	s.deps.Log.Info("the storage-reader takes requests", "address", s.deps.Listener.Addr().String())
-	select {
-	case <-ctx.Done():
-	case <-lasting.Done():
-	}
-	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(draining); err != nil {
-		s.deps.Log.Warn("scans are still in progress, breaking them off", "after", drainTimeout)
-		_ = server.Close()
-	}
-	release()
-	return group.Wait()
+	return daemon.Server{
+		HTTP: s.newServer(), Listener: s.deps.Listener, DrainTimeout: drainTimeout, Log: s.deps.Log,
+		Beside: []func(context.Context) error{s.runDatabase},
+	}.Run(ctx)
 }
 
 // runDatabase waits until the cluster has been laid out, and keeps its database at hand.
