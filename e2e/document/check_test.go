@@ -85,13 +85,25 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// Paths of the repository in the documents are there; a star stands for any name.
+// Paths of the repository in documents and comments are there; a star stands for any name.
 func TestPathsExist(t *testing.T) {
-	for document, content := range files(t, ".md") {
-		for _, path := range groups("`((?:deploy|docs|e2e|pkg|proto|scripts|services)/[^` ]*)`", content) {
+	// Nothing of the repository is in shared: that would be a folder of whoever wrote it.
+	const folder = `(?:deploy|docs|e2e|pkg|proto|scripts|services|shared)/`
+	requirePaths := func(file string, paths []string) {
+		for _, path := range paths {
 			found, err := filepath.Glob(filepath.Join(process.Root(t), path))
 			require.NoError(t, err, path)
-			require.NotEmpty(t, found, "%s names %s", document, path)
+			require.NotEmpty(t, found, "%s names %s", file, path)
+		}
+	}
+	for document, content := range files(t, ".md") {
+		requirePaths(document, groups("`("+folder+"[^` ]*)`", content))
+		require.NotContains(t, content, " shared/", document)
+	}
+	for _, ending := range []string{".go", ".proto"} {
+		for source, content := range files(t, ending) {
+			comments := strings.Join(groups(`(?m)//(.*)$`, content), "\n")
+			requirePaths(source, groups("[ (`\"]("+folder+`[\w./*-]*[\w*])`, comments))
 		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // Signer tells endpoints who asks: the name of the cluster, and if it has a key a signature, by which they can tell the
-// runtime from others (shared/spec/service-protocol.md sections 1.3 and 1.5). A nil signer tells nothing.
+// runtime from others: a JWT in x-restate-jwt-v1, as the SDKs check it. A nil signer tells nothing.
 type Signer struct {
 	cluster string
 	key     ed25519.PrivateKey

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// FormatAwakeable names an entry of an invocation's journal that waits for a result, as the SDKs of 2023 do (section 1.9
-// of their spec).
+// FormatAwakeable names an entry of an invocation's journal that waits for a result, as the SDKs of 2023 do.
 func FormatAwakeable(id InvocationID, index uint32) string {
 	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32(id[:], index))
 }

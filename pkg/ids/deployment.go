@@ -24,7 +24,7 @@ func NewDeploymentID(at time.Time) DeploymentID {
 	return id
 }
 
-// String returns the printable form, dp_1 and 22 base62 digits (shared/spec/service-protocol.md section 4.1).
+// String returns the printable form, dp_1 and 22 base62 digits, as restate-server prints it.
 func (id DeploymentID) String() string {
 	var out [len(deploymentPrefix) + uuidDigits]byte
 	copy(out[:], deploymentPrefix)

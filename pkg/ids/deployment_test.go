@@ -10,7 +10,7 @@ import (
 	"github.com/restate-go/restate/pkg/ids"
 )
 
-// The examples are those of shared/spec/service-protocol.md section 4.6.
+// The examples were seen with restate-server 1.7.12.
 func TestDeploymentIDText(t *testing.T) {
 	for raw, text := range map[string]string{
 		"01a2056a9c02be289ace169ec73e09fd": "dp_17HthAY8kaK0Zqwf0ubAbPH",

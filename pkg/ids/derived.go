@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Ids that follow from what is invoked make a repeated request find the invocation of the first
-// (shared/spec/service-protocol.md section 4.3).
+// Ids that follow from what is invoked make a repeated request find the invocation of the first. They
+// are those of restate-server.
 
 // WorkflowUUID returns the UUID of the one run of a workflow's key.
 func WorkflowUUID(scope *string, workflow, key string) [16]byte {

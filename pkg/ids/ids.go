@@ -60,7 +60,7 @@ func (id InvocationID) PartitionKey() uint64 { return binary.BigEndian.Uint64(id
 // UUID returns the part that is unique within a partition key.
 func (id InvocationID) UUID() [16]byte { return [16]byte(id[8:]) }
 
-// String returns the printable form, inv_1 and 33 base62 digits (shared/spec/service-protocol.md section 4.1).
+// String returns the printable form, inv_1 and 33 base62 digits, as restate-server prints it.
 func (id InvocationID) String() string {
 	var out [len(invocationPrefix) + partitionKeyDigits + uuidDigits]byte
 	copy(out[:], invocationPrefix)

@@ -18,7 +18,7 @@ func fromHex(t *testing.T, s string) ids.InvocationID {
 	return id
 }
 
-// The worked examples of shared/spec/service-protocol.md section 4.6.
+// Ids as restate-server 1.7.12 prints them.
 func TestInvocationIDText(t *testing.T) {
 	for raw, text := range map[string]string{
 		"000000000000000000000000000000000000000000000001": "inv_10000000000001SZwviYzes2mjOamuMJWw",

@@ -6,7 +6,7 @@ import (
 )
 
 // RandomSeed returns what a handler draws its random numbers from: SipHash-1-3, with a key of zeros, over the length of
-// the id as a little-endian 64-bit integer followed by the id (shared/spec/service-protocol.md section 4.4). It is the
+// the id as a little-endian 64-bit integer followed by the id, as in restate-server. It is the
 // same for the life of the invocation.
 func (id InvocationID) RandomSeed() uint64 {
 	v := sipState{0x736f6d6570736575, 0x646f72616e646f6d, 0x6c7967656e657261, 0x7465646279746573}

@@ -8,7 +8,7 @@ import (
 	"github.com/restate-go/restate/pkg/ids"
 )
 
-// The seeds are those of shared/spec/service-protocol.md section 4.6.
+// Seeds as restate-server 1.7.12 gives them.
 func TestRandomSeed(t *testing.T) {
 	for printed, seed := range map[string]uint64{
 		"inv_12dAQTumRwUU5f2U8b66UrtWhyCXISKaBj": 16112587677447950555,

@@ -24,7 +24,7 @@ func (l Layout) PartitionOf(partitionKey uint64) uint32 {
 }
 
 // HashKey returns the partition key of a service instance: XXH3-64 (seed 0) over the length of the key as a
-// little-endian 64-bit integer followed by the key, as in shared/spec/2023-protobuf-services.md section 1.9.
+// little-endian 64-bit integer followed by the key, as in the server of 2023.
 func HashKey(key []byte) uint64 {
 	var h xxh3.Hasher
 	var length [8]byte
@@ -35,7 +35,7 @@ func HashKey(key []byte) uint64 {
 }
 
 // The partition keys of handlers are XXH3-64 (seed 0) over their parts, each text followed by the byte 0xff and each
-// integer as 8 bytes, little endian (shared/spec/service-protocol.md section 4.2).
+// integer as 8 bytes, little endian, as in restate-server.
 
 // HashText returns the partition key of what is named by one text: the key of an object or a workflow, or a scope.
 func HashText(text string) uint64 {

@@ -79,7 +79,7 @@ var kinds = map[restate.ServiceType]journalv1.ServiceKind{
 }
 
 const (
-	// annotationNumber is the extension number of both annotations (section 3.1).
+	// annotationNumber is the extension number of both annotations in dev/restate/ext.proto.
 	annotationNumber = 51234
 
 	serviceTypeOption = "dev.restate.ext.service_type"

@@ -13,7 +13,7 @@ type ByteHandler struct {
 	Output Output
 }
 
-// Input says which requests a handler takes. The rules are those of shared/spec/ingress-http.md section 5.
+// Input says which requests a handler takes, by the rules of the ingress of restate-server 1.7.12.
 type Input struct {
 	// Declared is false where the manifest says nothing: any content type, or nothing at all.
 	Declared bool

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The table of shared/spec/ingress-http.md section 5.
+// What restate-server 1.7.12 takes and refuses.
 func TestInputRules(t *testing.T) {
 	const ok = "application/json"
 	text := json.RawMessage(`{"type":"string"}`)

@@ -421,7 +421,7 @@ func TestResolve(t *testing.T) {
 	require.True(t, proto.Equal(&journalv1.Target{
 		Service: "test.S", Handler: "M0", Key: []byte{3, '1', '2', '3'}, Kind: journalv1.ServiceKind_SERVICE_KIND_KEYED,
 	}, resolved.Target))
-	// The partition key of this key is published in the tutorial of 2023 (section 1.9).
+	// The partition key of this key is in an id that the tutorial of 2023 prints.
 	require.Equal(t, uint64(0x2b5a9ec79d823d89), resolved.ID.PartitionKey())
 	again, err := service.Resolve(Call{Method: "M0", Payload: request})
 	require.NoError(t, err)

@@ -95,7 +95,7 @@ func (k *keyStructure) equal(other *keyStructure) bool {
 
 // extractKey returns the key in a serialized request: the value of the first field with the number, without its tag,
 // and in canonical form if it is a message. A request without the field has the empty key. What follows the field is not
-// looked at. The rules are those of shared/spec/2023-protobuf-services.md section 4.2.
+// looked at. These are the rules of the server of 2023.
 func extractKey(request []byte, number protowire.Number, structure *keyStructure) ([]byte, error) {
 	for len(request) > 0 {
 		found, kind, n := protowire.ConsumeTag(request)

@@ -13,7 +13,7 @@ import (
 	"github.com/restate-go/restate/pkg/errcode"
 )
 
-// Manifest is what endpoints with today's SDKs answer to discovery (shared/spec/service-protocol.md section 1.2).
+// Manifest is what endpoints with today's SDKs answer to discovery, as SDK 1.17.2 writes it.
 // Members that it does not have are ignored: newer SDKs say more.
 type Manifest struct {
 	ProtocolMode       string            `json:"protocolMode"`

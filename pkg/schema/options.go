@@ -51,7 +51,7 @@ const (
 	ExhaustedPause Exhausted = "Pause"
 )
 
-// Defaults of handlers that are discovered by a manifest (shared/spec/service-protocol.md sections 1.2 and 5.5).
+// Defaults of handlers that are discovered by a manifest, those of restate-server.
 const (
 	defaultRetention   = 24 * time.Hour
 	defaultInitial     = 500 * time.Millisecond

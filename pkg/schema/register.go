@@ -11,8 +11,8 @@ import (
 	"github.com/restate-go/restate/pkg/ids"
 )
 
-// EndpointID names the endpoint with descriptors at a URI: authority and path, not the scheme (section 6.2 of the 2023
-// spec). It is the base64url form, unpadded, of both.
+// EndpointID names the endpoint with descriptors at a URI: authority and path, not the scheme, in base64url without
+// padding, as in the server of 2023.
 func EndpointID(uri string) string { return base64.RawURLEncoding.EncodeToString([]byte(address(uri))) }
 
 // address returns the authority and the path of a URI.

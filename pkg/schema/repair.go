@@ -33,7 +33,7 @@ type router struct {
 	file *descriptorpb.FileDescriptorProto
 }
 
-// repair mends what SDKs leave out of the descriptors they send, as listed in sections 2.3 and 2.4 of the 2023 spec.
+// repair mends what SDKs leave out of the descriptors they send: SDK 0.4.1 drops proto2 fields that have the default.
 func repair(set *descriptorpb.FileDescriptorSet) *repaired {
 	r := &repaired{methods: map[string]map[protoreflect.Name]string{}, annotations: newAnnotations()}
 	known := map[string]bool{}

@@ -128,8 +128,8 @@ func (s *Service) resolveHandler(m *Method, call Call) (Resolved, error) {
 	return resolved, nil
 }
 
-// PartitionKey returns the key that decides where the invocation of a handler lives (shared/spec/service-protocol.md
-// section 4.2). Invocations of a service without keys and without an idempotency key are spread.
+// PartitionKey returns the key that decides where the invocation of a handler lives, as in restate-server. Invocations
+// of a service without keys and without an idempotency key are spread.
 func PartitionKey(service string, key, idempotencyKey, scope *string) uint64 {
 	switch {
 	case scope != nil:

@@ -30,7 +30,7 @@ func loadManifest(t *testing.T, text string) map[string]*Service {
 	return services
 }
 
-// The ids are those of shared/spec/service-protocol.md section 4.6.
+// Ids as restate-server 1.7.12 gives them.
 func TestIDsThatFollowFromTheCall(t *testing.T) {
 	services := loadManifest(t, testManifest)
 	for id, c := range map[string]struct {

@@ -23,7 +23,7 @@ import (
 	"github.com/restate-go/restate/services/ingress"
 )
 
-// The table of shared/spec/2023-protobuf-services.md section 5.3, and the engine's own codes.
+// The codes of gRPC, with the statuses of HTTP that the server of 2023 had for them, and the engine's own.
 func TestFailuresOfInvocations(t *testing.T) {
 	r := startWithServices(t)
 	conn := dial(t, r)

@@ -222,7 +222,7 @@ func TestSends(t *testing.T) {
 	}
 }
 
-// The table of shared/spec/ingress-http.md section 4.6, in the order of section 2.
+// What restate-server 1.7.12 refuses, in the order in which it checks.
 func TestRefusalsOfHandlers(t *testing.T) {
 	r := startWithHandlers(t)
 	for _, c := range []struct {

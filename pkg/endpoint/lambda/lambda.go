@@ -1,5 +1,5 @@
 // Package lambda reaches service endpoints that are functions on AWS Lambda: each request is one synchronous invocation
-// of the function, with an event like those of a gateway (shared/spec/service-protocol.md section 1.8).
+// of the function, with an event like those of a gateway, as the SDKs read it.
 package lambda
 
 import (

@@ -13,7 +13,7 @@ import (
 	"github.com/restate-go/restate/pkg/serviceprotocol/frame"
 )
 
-// The examples of shared/spec/service-protocol.md section 2.1.
+// Frames as the SDKs write them.
 var examples = []struct {
 	frame frame.Frame
 	bytes []byte

@@ -5,7 +5,7 @@ import (
 	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 )
 
-// The codes of section 1.4 that are needed by name; they are those of gRPC.
+// The codes of failures that are needed by name; they are those of gRPC.
 const (
 	codeUnknown           = 2
 	codeInvalidArgument   = 3

@@ -1,5 +1,5 @@
-// Package v0 is the service protocol of the 2023 SDKs (shared/spec/2023-protobuf-services.md section 1): how the entries
-// of the neutral journal look in its frames.
+// Package v0 is the service protocol of the 2023 SDKs, as SDK 0.4.1 speaks it: how the entries of the neutral journal look
+// in its frames.
 //
 // In this protocol a journal is a list of commands. The result of a command travels in the command's own entry when a
 // journal is replayed, and in a completion with the command's index while an attempt runs.
@@ -7,7 +7,7 @@ package v0
 
 import "github.com/restate-go/restate/pkg/serviceprotocol/frame"
 
-// The type codes of section 1.3.
+// The types of frames.
 const (
 	TypeStart             frame.Type = 0x0000
 	TypeCompletion        frame.Type = 0x0001
@@ -27,7 +27,7 @@ const (
 	TypeCustom frame.Type = 0xfc00
 )
 
-// The flags of section 1.2; they mean something on certain types only.
+// The flags of frames; they mean something on certain types only.
 const (
 	FlagCompleted   uint16 = 0x0001
 	FlagRequiresAck uint16 = 0x0001

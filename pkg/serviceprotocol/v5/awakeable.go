@@ -25,7 +25,7 @@ type Awakeable struct {
 	Signal bool
 }
 
-// String returns the printable form (section 4.5).
+// String returns the printable form, which the SDKs make too.
 func (a Awakeable) String() string {
 	prefix := legacyPrefix
 	if a.Signal {

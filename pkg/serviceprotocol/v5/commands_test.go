@@ -16,7 +16,7 @@ import (
 
 const (
 	someID = "inv_1fLUFnDokT5T7ow4nk6ryExmjLZV8HLVcM"
-	// The worked examples of shared/spec/service-protocol.md section 4.6.
+	// The first was seen with restate-server 1.7.12, the second follows from it.
 	someAwakeable = "sign_1iaaypJEzt7f0GIMYznr-ZT69HWF8q_3yAAAAEQ"
 	legacy        = "prom_1iaaypJEzt7f0GIMYznr-ZT69HWF8q_3yAAAAAw"
 )

@@ -2,7 +2,7 @@ package v5
 
 import "github.com/restate-go/restate/pkg/serviceprotocol/frame"
 
-// The type codes of section 2.2.
+// The types of frames.
 const (
 	TypeStart                   frame.Type = 0x0000
 	TypeSuspension              frame.Type = 0x0001

@@ -1,5 +1,5 @@
-// Package v5 is the service protocol of today's SDKs, versions 5 to 7 (shared/spec/service-protocol.md sections 2 and
-// 3): how the entries of the neutral journal look in its frames.
+// Package v5 is the service protocol of today's SDKs, versions 5 to 7, as SDK 1.17.2 speaks it: how the
+// entries of the neutral journal look in its frames.
 //
 // In this protocol a journal is a list of commands and notifications, which is replayed as it was stored. Commands name
 // the completions that answer them by ids that the endpoint chooses.

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: dev/restate/events.proto
 
-// The messages that handlers of subscriptions take, section 3.2 of shared/spec/2023-protobuf-services.md.
+// The messages that handlers of subscriptions take, as SDK 0.4.1 has them.
 
 package restate
 

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: dev/restate/ext.proto
 
-// The annotations by which a protobuf service says what it is, section 3.1 of shared/spec/2023-protobuf-services.md.
+// The annotations by which a protobuf service says what it is, as SDK 0.4.1 has them.
 
 package restate
 

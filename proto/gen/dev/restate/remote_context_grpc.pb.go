@@ -4,8 +4,8 @@
 // - protoc             (unknown)
 // source: dev/restate/remote_context.proto
 
-// How a handler that is embedded in another program runs, section 3.7 of shared/spec/2023-protobuf-services.md. The file
-// is not in a folder named after its package: nothing outside such a folder could import the Go code.
+// How a handler that is embedded in another program runs, as SDK 0.4.1 speaks it. The file is not in a folder named after
+// its package: nothing outside such a folder could import the Go code.
 
 package restate
 

@@ -4,8 +4,7 @@
 // 	protoc        (unknown)
 // source: dev/restate/services.proto
 
-// The services that the runtime itself offers to clients and to handlers, sections 3.5 and 3.6 of
-// shared/spec/2023-protobuf-services.md.
+// The services that the runtime itself offers to clients and to handlers, as the server of 2023 had them.
 
 package restate
 

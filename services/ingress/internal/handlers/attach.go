@@ -90,7 +90,7 @@ func (x *exchange) invocation() (ids.InvocationID, error) {
 	return id, nil
 }
 
-// refBody is how a body names an invocation (section 7.3).
+// refBody is how a body names an invocation, for /restate/attach, output and lookup.
 type refBody struct {
 	Target         string  `json:"target"`
 	WorkflowName   *string `json:"workflowName"`

@@ -74,7 +74,7 @@ func (x *exchange) callee() (*schema.Service, *schema.Method, error) {
 	return service, method, nil
 }
 
-// invoke checks the request in the order of section 2, so that of several errors the same is told.
+// invoke checks the request in the order of restate-server, so that of several errors the same is told.
 func (x *exchange) invoke(ctx context.Context, service *schema.Service, method *schema.Method) (reply, error) {
 	once, err := x.idempotencyKey()
 	switch {

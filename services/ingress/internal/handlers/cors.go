@@ -2,7 +2,7 @@ package handlers
 
 import "net/http"
 
-// allowOrigins lets web pages of any origin read the response. Clients compare these headers with those of section 1.
+// allowOrigins lets web pages of any origin read the response. The headers are those of restate-server.
 func allowOrigins(response http.Header, r *http.Request) {
 	response.Set("Vary", "origin, access-control-request-method, access-control-request-headers")
 	response.Set("Access-Control-Allow-Credentials", "true")

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// The routes are those of shared/spec/ingress-http.md section 2.
+// The routes are those of restate-server 1.7.12; docs/handlers.md lists them.
 
 // action is what a path asks for.
 type action int

@@ -1,5 +1,5 @@
 // Package embedded hosts the embedded handlers of a partition: invocations that a client runs itself, where the invoker
-// would call an endpoint (docs/adr/008). The client sends what the handler does as frames of the service protocol, and
+// would call an endpoint (ADR 008). The client sends what the handler does as frames of the service protocol, and
 // fetches the results that come for it; the worker proposes the former to the log, and reads the latter from the journal.
 package embedded
 

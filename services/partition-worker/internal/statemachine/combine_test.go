@@ -9,8 +9,8 @@ import (
 	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 )
 
-// TestCombine has the rules of service-protocol.md section 3.8. A future that is completed and called pending hangs its
-// handler; the other way round costs it an attempt.
+// TestCombine has the rules by which the SDKs go on. A future that is completed and called pending hangs its handler; the
+// other way round costs it an attempt.
 func TestCombine(t *testing.T) {
 	const (
 		anyOf        = journalv1.Future_COMBINATOR_UNSPECIFIED

@@ -43,7 +43,7 @@ func (s *step) replaceState(instance storage.Instance, patch *logv1.PatchState) 
 	return nil
 }
 
-// stateVersion names the content of an instance's state (shared/spec/admin-and-sql.md section 2.3).
+// stateVersion names the content of an instance's state, as restate-server does.
 func (s *step) stateVersion(instance storage.Instance) (string, error) {
 	hash := sha256.New()
 	index := uint64(0)

@@ -5,7 +5,7 @@ import (
 	logv1 "github.com/restate-go/restate/proto/gen/restate/log/v1"
 )
 
-// signalCancel is the index of the signal that asks a handler to end (shared/spec/service-protocol.md section 3.2).
+// signalCancel is the index of the signal that asks a handler to end, as the SDKs take it.
 const signalCancel = 1
 
 func cancellation() *journalv1.Notification {

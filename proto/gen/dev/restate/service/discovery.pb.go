@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: dev/restate/service/discovery.proto
 
-// Discovery of the 2023 SDKs, section 2.2 of shared/spec/2023-protobuf-services.md.
+// Discovery of the 2023 SDKs, as SDK 0.4.1 answers it.
 
 package service
 

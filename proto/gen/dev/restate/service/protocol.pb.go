@@ -5,7 +5,7 @@
 // source: dev/restate/service/protocol.proto
 
 // The service protocol of the 2023 SDKs: what a runtime and a service endpoint send each other during an invocation.
-// Numbers are those of shared/spec/2023-protobuf-services.md section 1.3.
+// Numbers are those of SDK 0.4.1.
 
 package service
 

@@ -5,7 +5,7 @@
 // source: restate/serviceprotocol/v5/protocol.proto
 
 // The service protocol of today's SDKs, versions 5 to 7: the payloads of the frames that a runtime and a service
-// endpoint send each other. Numbers are those of shared/spec/service-protocol.md section 2; names are not on the wire.
+// endpoint send each other. Numbers are those of TypeScript SDK 1.17.2; names are not on the wire.
 
 package serviceprotocolv5
 

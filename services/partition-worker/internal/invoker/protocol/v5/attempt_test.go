@@ -333,7 +333,7 @@ func TestCodesOfRefusals(t *testing.T) {
 	}
 }
 
-// The rules of section 3.3 that follow from the kind of the service and the mode of the handler.
+// What restate-server refuses, by the kind of the service and the mode of the handler.
 func TestWhatHandlersMayAskFor(t *testing.T) {
 	void := &wirev5.Void{}
 	reads := []sent{

@@ -8,7 +8,7 @@ import (
 	wire "github.com/restate-go/restate/pkg/serviceprotocol/v5"
 )
 
-// permit refuses what a handler of this kind may not ask for (shared/spec/service-protocol.md section 3.3).
+// permit refuses what a handler of this kind may not ask for, as restate-server does.
 func permit(target *journalv1.Target, command *journalv1.Command) error {
 	switch command.GetCommand().(type) {
 	case *journalv1.Command_GetState, *journalv1.Command_GetStateKeys,

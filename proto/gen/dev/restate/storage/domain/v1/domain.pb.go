@@ -4,9 +4,8 @@
 // 	protoc        (unknown)
 // source: dev/restate/storage/domain/v1/domain.proto
 
-// The values of the rows that dev.restate.storage.scan.v1.Storage hands out, as in
-// shared/spec/2023-protobuf-services.md section 7.2. Names of services and methods are bytes here, and invocation ids
-// have 16 bytes. Times are in milliseconds since the epoch.
+// The values of the rows that dev.restate.storage.scan.v1.Storage hands out, as in release 0.1.6 of the
+// server of 2023. Names of services and methods are bytes here, and invocation ids have 16 bytes. Times are in milliseconds since the epoch.
 
 package domainv1
 

@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: dev/restate/storage/scan/v1/scan.proto
 
-// Raw access to what a runtime stores, row by row, as in shared/spec/2023-protobuf-services.md section 7.1.
+// Raw access to what a runtime stores, row by row, as in release 0.1.6 of the server of 2023.
 
 package scanv1
 
