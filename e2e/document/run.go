@@ -36,7 +36,7 @@ const commandTimeout = time.Minute
 //   - sh: a command, which has to succeed, or print what the block after it says, if that is one of text or json. It runs
 //     in the top folder, node in that of the examples. With the note "interrupted" it is not waited for;
 //   - text, with the name of a program as its note: what the program prints in between;
-//   - js, with the name of a file as its note: the program of that name in e2e/services/example.
+//   - js, with the name of a file as its note: the program of that name below e2e/services.
 func (r *Run) Follow(t testing.TB, blocks []Block) {
 	t.Helper()
 	for i := 0; i < len(blocks); i++ {
@@ -56,7 +56,10 @@ func (r *Run) Follow(t testing.TB, blocks []Block) {
 				return r.Match(Block{Language: "text", Line: block.Line, Text: "...\n" + block.Text + "...\n"}, service.Log())
 			})
 		case "js":
-			program, err := os.ReadFile(filepath.Join(process.Root(t), "e2e", "services", "example", block.Note))
+			programs, err := filepath.Glob(filepath.Join(process.Root(t), "e2e", "services", "*", block.Note))
+			require.NoError(t, err)
+			require.Len(t, programs, 1, "line %d: %s", block.Line, block.Note)
+			program, err := os.ReadFile(programs[0])
 			require.NoError(t, err)
 			require.Equal(t, string(program), block.Text, "line %d: the program is another one", block.Line)
 		default:

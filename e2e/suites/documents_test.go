@@ -48,7 +48,7 @@ func TestReadme(t *testing.T) {
 	t.Parallel()
 	r := process.Start(t, process.OneProcess)
 	run := reader(r)
-	run.Instead["mkdir hello && cd hello && npm init -y && npm install @restatedev/restate-sdk@"+sdkVersion(t)] = func() {}
+	run.Instead["mkdir hello && cd hello && npm init -y && npm install @restatedev/restate-sdk@"+sdkVersion(t, "example")] = func() {}
 	starts(t, run, "greeter.js", "localhost:9080")
 	run.Instead["pkill -9 -x restate"] = func() {
 		// Nobody is so fast as to kill it before the step is in the journal, which then holds the input, the step and the sleep.
@@ -70,6 +70,18 @@ func TestDocumentedAPI(t *testing.T) {
 	starts(t, run, "greeter.js", "localhost:9080")
 	starts(t, run, "orders.js", "localhost:9081")
 	run.Follow(t, document.Read(t, "docs/api.md", ""))
+}
+
+// TestFirstHandler follows the page on handlers of today's SDKs up to the first call.
+func TestFirstHandler(t *testing.T) {
+	t.Parallel()
+	run := reader(process.Start(t, process.OneProcess))
+	sdk := sdkVersion(t, "handlers")
+	run.Instead["mkdir visits && cd visits && npm init -y && npm pkg set type=module && npm install @restatedev/restate-sdk@"+sdk] = func() {}
+	run.Instead["node visits.js"] = func() {
+		run.Bind("localhost:9080", strings.TrimPrefix(process.StartHandlersProgram(t, "visits").URL, "http://"))
+	}
+	run.Follow(t, document.Read(t, "docs/handlers.md", "## A first handler"))
 }
 
 // rows returns the groups of each row of a table in docs/api.md that matches.
@@ -119,9 +131,9 @@ func TestDocumentedCommands(t *testing.T) {
 	run.Follow(t, document.Read(t, "docs/operations.md", "## The command line"))
 }
 
-// sdkVersion is the version of the SDK that the examples are tested with.
-func sdkVersion(t *testing.T) string {
-	content, err := os.ReadFile(filepath.Join(process.Root(t), "e2e", "services", "example", "package.json"))
+// sdkVersion is the version of the SDK that the services in the folder are tested with.
+func sdkVersion(t *testing.T, folder string) string {
+	content, err := os.ReadFile(filepath.Join(process.Root(t), "e2e", "services", folder, "package.json"))
 	require.NoError(t, err)
 	var manifest struct{ Dependencies map[string]string }
 	require.NoError(t, json.Unmarshal(content, &manifest))
