@@ -14,14 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/keepalive"
-
-	restatev1 "github.com/restate-go/restate/proto/gen/dev/restate"
-	workerv1 "github.com/restate-go/restate/proto/gen/restate/worker/v1"
 
 	"github.com/restate-go/restate/pkg/broker"
-	"github.com/restate-go/restate/pkg/keyspace"
 	"github.com/restate-go/restate/pkg/membership"
 	"github.com/restate-go/restate/pkg/schema"
 	"github.com/restate-go/restate/pkg/storage/kv"
@@ -94,9 +88,15 @@ func (s *Service) Run(ctx context.Context) (err error) {
 	}
 	s.ready.watch(registry, members)
 
+	queried, hosted := make([]query.Partition, len(members)), make([]embedded.Partition, len(members))
+	for i, m := range members {
+		queried[i], hosted[i] = m, m
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return registry.Run(ctx) })
-	group.Go(func() error { return s.serve(ctx, listener, layout, members) })
+	group.Go(func() error {
+		return serve(ctx, listener, query.New(layout, queried), embedded.NewService(layout, hosted))
+	})
 	group.Go(func() error {
 		return membership.Announce(ctx, s.deps.Conn, membership.Node{
 			ID: nodeID, Role: membership.RoleWorker, GRPCAddr: s.cfg.advertised(listener.Addr()),
@@ -125,34 +125,3 @@ func (m *member) Embedded() *embedded.Host { return m.leadership.Embedded() }
 
 // State implements query.Partition.
 func (m *member) State() kv.Space { return m.space }
-
-const (
-	// maxRequestBytes has room for the largest request that an ingress takes.
-	maxRequestBytes = 8 << 20
-	// pingsAtMost is how often other daemons may ask whether this one is still there.
-	pingsAtMost = 5 * time.Second
-)
-
-// serve answers other daemons.
-func (s *Service) serve(ctx context.Context, listener net.Listener, layout keyspace.Layout, members []*member) error {
-	queried, hosted := make([]query.Partition, len(members)), make([]embedded.Partition, len(members))
-	for i, m := range members {
-		queried[i], hosted[i] = m, m
-	}
-	server := grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxRequestBytes),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingsAtMost, PermitWithoutStream: true}),
-	)
-	workerv1.RegisterWorkerServiceServer(server, query.New(layout, queried))
-	restatev1.RegisterRemoteContextServer(server, embedded.NewService(layout, hosted))
-	stopped := make(chan error, 1)
-	go func() { stopped <- server.Serve(listener) }()
-	select {
-	case err := <-stopped:
-		return fmt.Errorf("serve queries: %w", err)
-	case <-ctx.Done():
-		server.Stop()
-		<-stopped // it was told to stop
-		return nil
-	}
-}

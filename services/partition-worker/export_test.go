@@ -1,0 +1,4 @@
+package partitionworker
+
+// Serve answers other daemons.
+var Serve = serve
