@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
 	workerv1 "github.com/restate-go/restate/proto/gen/restate/worker/v1"
 
@@ -137,7 +138,9 @@ func matches(request *workerv1.ListInvocationsRequest, record *storagev1.Invocat
 }
 
 func view(running *invoker.Invoker, id ids.InvocationID, record *storagev1.Invocation) *workerv1.InvocationView {
-	v := &workerv1.InvocationView{InvocationId: id[:], Invocation: record, LastFailure: record.GetPausedWith().GetMessage()}
+	v := &workerv1.InvocationView{
+		InvocationId: id[:], Invocation: shown(record), LastFailure: record.GetPausedWith().GetMessage(),
+	}
 	if attempt, ok := running.View(id); ok {
 		v.Attempts = attempt.Attempts
 		v.LastFailure = attempt.LastFailure
@@ -146,4 +149,24 @@ func view(running *invoker.Invoker, id ids.InvocationID, record *storagev1.Invoc
 		v.EndpointId = attempt.EndpointID
 	}
 	return v
+}
+
+// shown is what is told of a record. The rest is left out, the result above all: with it, an answer could be larger than
+// gRPC lets its receiver take, and nothing could be asked or ordered about the invocation.
+func shown(record *storagev1.Invocation) *storagev1.Invocation {
+	told := &storagev1.Invocation{
+		State:              record.GetState(),
+		Pin:                record.GetPin(),
+		CreatedAt:          record.GetCreatedAt(),
+		ModifiedAt:         record.GetModifiedAt(),
+		ExecutionTime:      record.GetExecutionTime(),
+		ExpiresAt:          record.GetExpiresAt(),
+		JournalLength:      record.GetJournalLength(),
+		CallerInvocationId: record.GetCallerInvocationId(),
+		ClientStream:       record.GetClientStream(),
+	}
+	if target := record.GetTarget(); target != nil {
+		told.Target = &journalv1.Target{Service: target.GetService(), Handler: target.GetHandler(), Key: target.GetKey()}
+	}
+	return told
 }

@@ -2,12 +2,14 @@ package query_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 	logv1 "github.com/restate-go/restate/proto/gen/restate/log/v1"
@@ -16,6 +18,8 @@ import (
 
 	"github.com/restate-go/restate/pkg/ids"
 	"github.com/restate-go/restate/pkg/keyspace"
+	"github.com/restate-go/restate/pkg/schema"
+	"github.com/restate-go/restate/pkg/serviceprotocol/frame"
 	"github.com/restate-go/restate/pkg/storage"
 	"github.com/restate-go/restate/pkg/storage/kv"
 	"github.com/restate-go/restate/pkg/storage/kv/mem"
@@ -40,6 +44,7 @@ type listing struct {
 	names []string
 	// failures are why they failed, of those that did.
 	failures []string
+	views    []*workerv1.InvocationView
 	// partitions are those that were told to be listed.
 	partitions []uint32
 }
@@ -51,6 +56,7 @@ func (l *listing) Send(r *workerv1.ListInvocationsResponse) error {
 		l.partitions = append(l.partitions, r.GetPartitions()...)
 		return nil
 	}
+	l.views = append(l.views, r.GetInvocation())
 	l.names = append(l.names, r.GetInvocation().GetInvocation().GetTarget().GetHandler())
 	if failure := r.GetInvocation().GetLastFailure(); failure != "" {
 		l.failures = append(l.failures, failure)
@@ -155,4 +161,50 @@ func TestListInvocationsTellsWhyOneIsPaused(t *testing.T) {
 	require.NoError(t, service.ListInvocations(&workerv1.ListInvocationsRequest{}, got))
 	require.Len(t, got.names, 2)
 	require.Equal(t, []string{"[RT0114] too many"}, got.failures)
+}
+
+// An invocation whose record is as large as can be is told of in a message that gRPC lets its receiver take, with all that
+// meta shows and decides by.
+func TestAnswersFit(t *testing.T) {
+	const receives = 4 << 20 // by default
+	id, caller := ids.InvocationID{1}, ids.InvocationID{2}
+	told := &storagev1.Invocation{
+		State:              storagev1.Invocation_STATE_COMPLETED,
+		Target:             &journalv1.Target{Service: "S", Handler: "h", Key: make([]byte, schema.MaxKeyLength)},
+		Pin:                &logv1.PinnedEndpoint{EndpointId: "dp_1", ServiceProtocolVersion: 5},
+		CreatedAt:          1,
+		ModifiedAt:         2,
+		ExecutionTime:      3,
+		ExpiresAt:          4,
+		JournalLength:      5,
+		CallerInvocationId: caller[:],
+		ClientStream:       "stream",
+	}
+	record := proto.CloneOf(told)
+	record.Result = &journalv1.Result{Result: &journalv1.Result_Value{Value: make([]byte, 7<<20)}}
+	record.IdempotencyKey = new(strings.Repeat("i", schema.MaxKeyLength))
+	record.SpanContext = &journalv1.SpanContext{Tracestate: strings.Repeat("t", receives)}
+	record.CallerTarget = &journalv1.Target{Key: make([]byte, receives)}
+	record.PausedWith = &journalv1.Failure{Message: strings.Repeat("f", frame.MaxErrorText)}
+	record.Awaiting = &journalv1.Future{NamedSignals: []string{strings.Repeat("s", receives)}}
+	for range 1000 {
+		record.ResponseSinks = append(record.ResponseSinks, &logv1.ResponseSink{Sink: &logv1.ResponseSink_Ingress{
+			Ingress: &logv1.IngressSink{IngressId: strings.Repeat("i", 8<<10)},
+		}})
+	}
+	space, err := mem.New(1).Space(0)
+	require.NoError(t, err)
+	batch := &kv.Batch{}
+	require.NoError(t, storage.PutInvocation(batch, id, record))
+	require.NoError(t, space.Write(batch))
+	service := query.New(keyspace.Layout{Partitions: 1}, []query.Partition{partition{invoker.New(invoker.DefaultConfig(), invoker.Deps{}), space}})
+
+	got, err := service.GetInvocation(t.Context(), &workerv1.GetInvocationRequest{InvocationId: id[:]})
+	require.NoError(t, err)
+	require.Less(t, proto.Size(got), receives)
+	require.True(t, proto.Equal(told, got.GetInvocation().GetInvocation()))
+	listed := &listing{ctx: t.Context()}
+	require.NoError(t, service.ListInvocations(&workerv1.ListInvocationsRequest{IncludeCompleted: true}, listed))
+	require.Len(t, listed.views, 1)
+	require.True(t, proto.Equal(got.GetInvocation(), listed.views[0]))
 }

@@ -305,7 +305,10 @@ func (x *ListInvocationsResponse) GetPartitions() []uint32 {
 type InvocationView struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	InvocationId []byte                 `protobuf:"bytes,1,opt,name=invocation_id,json=invocationId,proto3" json:"invocation_id,omitempty"`
-	Invocation   *v1.Invocation         `protobuf:"bytes,2,opt,name=invocation,proto3" json:"invocation,omitempty"`
+	// State, service, handler and key of the target, pin, when it was created, changed, is to begin and expires, length of the
+	// journal, caller and client stream. The rest can be larger than a message may be: the result, who waits for it, and what
+	// the invocation waits for.
+	Invocation *v1.Invocation `protobuf:"bytes,2,opt,name=invocation,proto3" json:"invocation,omitempty"`
 	// Attempts of the current run, this one included; 0 where no attempt is under way.
 	Attempts uint32 `protobuf:"varint,3,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// Why the last attempt failed; empty where none did.
