@@ -47,7 +47,11 @@ func put(w Writer, key []byte, m proto.Message) error {
 
 // scan calls visit for each row in [lower, upper) until visit returns an error, which it returns.
 func scan(r kv.Reader, lower, upper []byte, visit func(key, value []byte) error) error {
-	it := r.Scan(lower, upper)
+	return walk(r.Scan(lower, upper), visit)
+}
+
+// walk visits what is left of the iterator, which it closes.
+func walk(it kv.Iterator, visit func(key, value []byte) error) error {
 	defer it.Close()
 	for it.Next() {
 		if err := visit(it.Key(), it.Value()); err != nil {
@@ -67,42 +71,6 @@ func decode[T any, M interface {
 		return nil, fmt.Errorf("%w: value of %x: %w", ErrCorrupt, key, err)
 	}
 	return m, nil
-}
-
-// GetInvocation returns nil when the invocation is unknown.
-func GetInvocation(r kv.Reader, id ids.InvocationID) (*storagev1.Invocation, error) {
-	invocation := &storagev1.Invocation{}
-	if ok, err := get(r, InvocationKey(id), invocation); err != nil || !ok {
-		return nil, err
-	}
-	return invocation, nil
-}
-
-// PutInvocation writes an invocation's record.
-func PutInvocation(w Writer, id ids.InvocationID, invocation *storagev1.Invocation) error {
-	return put(w, InvocationKey(id), invocation)
-}
-
-// ScanInvocations visits all invocations in order of their ids.
-func ScanInvocations(r kv.Reader, visit func(ids.InvocationID, *storagev1.Invocation) error) error {
-	lower, upper := TableRange(TableInvocation)
-	return scan(r, lower, upper, func(key, value []byte) error {
-		id, invocation, err := ParseInvocation(key, value)
-		if err != nil {
-			return err
-		}
-		return visit(id, invocation)
-	})
-}
-
-// ParseInvocation reads a row of the invocations.
-func ParseInvocation(key, value []byte) (ids.InvocationID, *storagev1.Invocation, error) {
-	id, err := ParseInvocationKey(key)
-	if err != nil {
-		return ids.InvocationID{}, nil, err
-	}
-	invocation, err := decode[storagev1.Invocation](key, value)
-	return id, invocation, err
 }
 
 // GetJournalEntry returns nil when the journal has no such entry.

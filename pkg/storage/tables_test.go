@@ -282,8 +282,6 @@ func TestDamagedRows(t *testing.T) {
 	require.ErrorIs(t, err, storage.ErrCorrupt)
 	require.ErrorIs(t, storage.ScanOutbox(tx, 0, 1, func(uint64, *storagev1.OutboxMessage) error { return nil }),
 		storage.ErrCorrupt)
-	require.ErrorIs(t, storage.ScanInvocations(tx, func(ids.InvocationID, *storagev1.Invocation) error { return nil }),
-		storage.ErrCorrupt)
 	require.ErrorIs(t, storage.ScanJournal(tx, id, 0, 1, func(uint32, *journalv1.Entry) error { return nil }),
 		storage.ErrCorrupt)
 	require.ErrorIs(t, storage.ScanDeduplication(tx, func(string, *storagev1.Deduplication) error { return nil }),

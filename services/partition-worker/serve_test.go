@@ -51,8 +51,8 @@ type slowSnapshot struct {
 	partition *slow
 }
 
-func (s slowSnapshot) Scan(lower, upper []byte) kv.Iterator {
-	return slowIterator{s.Snapshot.Scan(lower, upper), s.partition}
+func (s slowSnapshot) Sweep(lower, upper []byte) kv.Iterator {
+	return slowIterator{s.Snapshot.Sweep(lower, upper), s.partition}
 }
 
 func (s slowSnapshot) Close() {

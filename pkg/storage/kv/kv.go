@@ -11,6 +11,13 @@ type Reader interface {
 	Scan(lower, upper []byte) Iterator
 }
 
+// Sweeper reads much of a key space at a time.
+type Sweeper interface {
+	// Sweep is Scan for a range that is read as a whole, and not soon again: it reads ahead, and takes no room in the cache
+	// from what is.
+	Sweep(lower, upper []byte) Iterator
+}
+
 // Iterator walks over a range. It starts before the first key.
 type Iterator interface {
 	// Next moves on; false at the end or after an error.
@@ -26,6 +33,7 @@ type Iterator interface {
 // Space is the key space of one partition. Readers and one writer may use it at the same time.
 type Space interface {
 	Reader
+	Sweeper
 	// Snapshot fixes what is committed now. The caller closes it.
 	Snapshot() Snapshot
 	// Write commits all of the batch or nothing. It survives a crash of the process; what a power cut takes is
@@ -41,6 +49,7 @@ type Snapshot interface {
 	// Brief returns a reader of the snapshot whose scans end with ErrSparse where the store keeps traces of more than so
 	// many deleted rows, one after the other. Without a bound, to find the next row may take as long as there are traces.
 	Brief(deleted uint64) Reader
+	Sweeper
 	Close()
 }
 

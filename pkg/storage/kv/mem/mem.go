@@ -54,6 +54,9 @@ func (s *Space) Scan(lower, upper []byte) kv.Iterator {
 	return snapshot.Scan(lower, upper)
 }
 
+// Sweep implements kv.Sweeper. There is no cache.
+func (s *Space) Sweep(lower, upper []byte) kv.Iterator { return s.Scan(lower, upper) }
+
 // Snapshot implements kv.Space.
 func (s *Space) Snapshot() kv.Snapshot { return s.snapshot() }
 
@@ -108,6 +111,8 @@ func (s *snapshot) Scan(lower, upper []byte) kv.Iterator {
 
 // Brief implements kv.Snapshot: deleted rows leave no traces here.
 func (s *snapshot) Brief(uint64) kv.Reader { return s }
+
+func (s *snapshot) Sweep(lower, upper []byte) kv.Iterator { return s.Scan(lower, upper) }
 
 func (s *snapshot) Close() {}
 

@@ -30,3 +30,40 @@ func TestManyPartitionsShareTheWriteBuffer(t *testing.T) {
 	require.Empty(t, tables)
 	require.NoError(t, store.Close())
 }
+
+// TestSweep reads what a scan does, and takes no room in the cache, neither of a space nor of a snapshot.
+func TestSweep(t *testing.T) {
+	const size = 1000
+	store, err := rocks.Open(filepath.Join(t.TempDir(), "db"), 1, rocks.DefaultOptions())
+	require.NoError(t, err)
+	space, err := store.Space(0)
+	require.NoError(t, err)
+	tx := kv.NewTx(space)
+	for i := range byte(100) {
+		tx.Put([]byte{1, i}, make([]byte, size))
+	}
+	require.NoError(t, tx.Commit())
+	require.NoError(t, space.Flush())
+	snapshot := space.Snapshot()
+	tx.Put([]byte{1, 100}, nil)
+	require.NoError(t, tx.Commit())
+	lower, upper := []byte{1, 10}, []byte{2}
+	count := func(it kv.Iterator) (n int) {
+		defer it.Close()
+		for it.Next() {
+			require.Equal(t, []byte{1, byte(10 + n)}, it.Key())
+			require.LessOrEqual(t, len(it.Value()), size)
+			n++
+		}
+		require.NoError(t, it.Err())
+		return n
+	}
+	before := store.Cached()
+	require.Equal(t, 91, count(space.Sweep(lower, upper)))
+	require.Equal(t, 90, count(snapshot.Sweep(lower, upper)))
+	require.Less(t, store.Cached(), before+size)
+	require.Equal(t, 91, count(space.Scan(lower, upper)))
+	require.Greater(t, store.Cached(), before+90*size)
+	snapshot.Close()
+	require.NoError(t, store.Close())
+}

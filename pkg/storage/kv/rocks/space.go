@@ -37,6 +37,18 @@ func (s *space) Scan(lower, upper []byte) kv.Iterator {
 	return s.scan(grocksdb.NewDefaultReadOptions(), lower, upper)
 }
 
+func (s *space) Sweep(lower, upper []byte) kv.Iterator { return s.scan(sweeping(), lower, upper) }
+
+// readAhead is how much a sweep reads at a time.
+const readAhead = 1 << 20
+
+func sweeping() *grocksdb.ReadOptions {
+	options := grocksdb.NewDefaultReadOptions()
+	options.SetFillCache(false)
+	options.SetReadaheadSize(readAhead)
+	return options
+}
+
 func (s *space) scan(options *grocksdb.ReadOptions, lower, upper []byte) kv.Iterator {
 	if upper != nil {
 		options.SetIterateUpperBound(upper)
@@ -84,6 +96,12 @@ func (s *snapshot) scan(lower, upper []byte, deleted uint64) kv.Iterator {
 	options := grocksdb.NewDefaultReadOptions()
 	options.SetSnapshot(s.taken)
 	options.SetMaxSkippableInternalKeys(deleted)
+	return s.space.scan(options, lower, upper)
+}
+
+func (s *snapshot) Sweep(lower, upper []byte) kv.Iterator {
+	options := sweeping()
+	options.SetSnapshot(s.taken)
 	return s.space.scan(options, lower, upper)
 }
 

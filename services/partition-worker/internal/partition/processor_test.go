@@ -10,9 +10,7 @@ import (
 
 	"github.com/restate-go/restate/pkg/await"
 	"github.com/restate-go/restate/pkg/cmdlog"
-	"github.com/restate-go/restate/pkg/ids"
 	"github.com/restate-go/restate/pkg/storage"
-	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
 )
 
 // Whenever it is stopped, a processor goes on after the last batch that it has committed: each batch has its effect once.
@@ -31,7 +29,7 @@ func TestGoesOnWhereItStopped(t *testing.T) {
 	started, _ := s.observer.runs()
 	require.Len(t, started, int(s.batches))
 	count := 0
-	require.NoError(t, storage.ScanInvocations(s.store, func(ids.InvocationID, *storagev1.Invocation) error {
+	require.NoError(t, storage.ScanInvocations(s.store, func(storage.InvocationRow) error {
 		count++
 		return nil
 	}))

@@ -111,13 +111,21 @@ func (s *Service) list(
 ) error {
 	snapshot := partition.State().Snapshot()
 	defer snapshot.Close()
-	return storage.ScanInvocations(snapshot, func(id ids.InvocationID, record *storagev1.Invocation) error {
-		if !matches(request, record) {
-			return stream.Context().Err()
+	return storage.ScanInvocations(snapshot, func(row storage.InvocationRow) error {
+		if err := stream.Context().Err(); err != nil {
+			return err
+		}
+		state, err := row.State()
+		if err != nil || state == storagev1.Invocation_STATE_COMPLETED && !request.GetIncludeCompleted() {
+			return err
+		}
+		id, record, err := row.Decode()
+		if err != nil || !matches(request, record) {
+			return err
 		}
 		v := view(running, id, record)
 		if on := request.GetEndpointId(); on != "" && on != record.GetPin().GetEndpointId() && on != v.GetEndpointId() {
-			return stream.Context().Err()
+			return nil
 		}
 		if *left == 0 {
 			return errLimit
@@ -130,11 +138,10 @@ func (s *Service) list(
 	})
 }
 
-// matches leaves the endpoint out.
+// matches leaves the endpoint out, and whether the invocation is over.
 func matches(request *workerv1.ListInvocationsRequest, record *storagev1.Invocation) bool {
 	return (request.GetService() == "" || request.GetService() == record.GetTarget().GetService()) &&
-		(!request.GetNotBegun() || record.GetPin() == nil) &&
-		(request.GetIncludeCompleted() || record.GetState() != storagev1.Invocation_STATE_COMPLETED)
+		(!request.GetNotBegun() || record.GetPin() == nil)
 }
 
 func view(running *invoker.Invoker, id ids.InvocationID, record *storagev1.Invocation) *workerv1.InvocationView {

@@ -114,6 +114,26 @@ func TestListInvocations(t *testing.T) {
 	require.Equal(t, codes.InvalidArgument, status.Code(err))
 }
 
+// A list of what is not over reads no more of the rest than that it is over: a row that breaks off behind that is as good as
+// any other.
+func TestListReadsNoResults(t *testing.T) {
+	space, err := mem.New(1).Space(0)
+	require.NoError(t, err)
+	completed, err := proto.Marshal(&storagev1.Invocation{State: storagev1.Invocation_STATE_COMPLETED})
+	require.NoError(t, err)
+	batch := &kv.Batch{}
+	batch.Put(storage.InvocationKey(ids.InvocationID{1}), append(completed, 0xff))
+	require.NoError(t, storage.PutInvocation(batch, ids.InvocationID{2}, &storagev1.Invocation{
+		State: storagev1.Invocation_STATE_INVOKED, Target: &journalv1.Target{Service: "S", Handler: "h"},
+	}))
+	require.NoError(t, space.Write(batch))
+	service := query.New(keyspace.Layout{Partitions: 1}, []query.Partition{partition{invoker.New(invoker.DefaultConfig(), invoker.Deps{}), space}})
+	got := &listing{ctx: t.Context()}
+	require.NoError(t, service.ListInvocations(&workerv1.ListInvocationsRequest{}, got))
+	require.Equal(t, []string{"h"}, got.names)
+	require.ErrorIs(t, service.ListInvocations(&workerv1.ListInvocationsRequest{IncludeCompleted: true}, got), storage.ErrCorrupt)
+}
+
 // Who asks whether there are any has to know of which partitions nothing was told.
 func TestListInvocationsTellsThePartitions(t *testing.T) {
 	store := mem.New(4)

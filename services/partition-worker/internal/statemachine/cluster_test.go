@@ -206,11 +206,12 @@ func (c *cluster) ship(m *member, shipper int) {
 // invocations returns the invocations that satisfy the condition, in order of their ids.
 func (c *cluster) invocations(m *member, condition func(*storagev1.Invocation) bool) []ids.InvocationID {
 	var found []ids.InvocationID
-	require.NoError(c.t, storage.ScanInvocations(m.space, func(id ids.InvocationID, i *storagev1.Invocation) error {
-		if condition(i) {
+	require.NoError(c.t, storage.ScanInvocations(m.space, func(row storage.InvocationRow) error {
+		id, i, err := row.Decode()
+		if err == nil && condition(i) {
 			found = append(found, id)
 		}
-		return nil
+		return err
 	}))
 	return found
 }

@@ -4,7 +4,6 @@ import (
 	logv1 "github.com/restate-go/restate/proto/gen/restate/log/v1"
 	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
 
-	"github.com/restate-go/restate/pkg/ids"
 	"github.com/restate-go/restate/pkg/storage"
 	"github.com/restate-go/restate/pkg/storage/kv"
 )
@@ -48,11 +47,16 @@ func (s *step) forgetSilentProducers() error {
 
 // PendingRuns calls visit for every invocation that is running according to the committed state: what a new leader
 // has to start. Timers and outbox are read from their own tables.
-func PendingRuns(state kv.Reader, visit func(StartInvocation)) error {
-	return storage.ScanInvocations(state, func(id ids.InvocationID, invocation *storagev1.Invocation) error {
-		if invocation.GetState() == storagev1.Invocation_STATE_INVOKED {
-			visit(startOf(id, invocation, nil))
+func PendingRuns(state kv.Sweeper, visit func(StartInvocation)) error {
+	return storage.ScanInvocations(state, func(row storage.InvocationRow) error {
+		if is, err := row.State(); err != nil || is != storagev1.Invocation_STATE_INVOKED {
+			return err
 		}
+		id, invocation, err := row.Decode()
+		if err != nil {
+			return err
+		}
+		visit(startOf(id, invocation, nil))
 		return nil
 	})
 }
