@@ -1,6 +1,7 @@
 package leadership_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -9,12 +10,15 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	logv1 "github.com/restate-go/restate/proto/gen/restate/log/v1"
 	workerv1 "github.com/restate-go/restate/proto/gen/restate/worker/v1"
 
 	"github.com/restate-go/restate/pkg/await"
 	"github.com/restate-go/restate/pkg/cmdlog"
 	"github.com/restate-go/restate/pkg/dispatch"
 	"github.com/restate-go/restate/pkg/storage"
+
+	"github.com/restate-go/restate/services/partition-worker/internal/leadership"
 )
 
 // TestTwoLeaders has two workers lead a partition at once: the first does not learn that it was replaced, runs its
@@ -73,6 +77,44 @@ func TestCommittedUnnoticed(t *testing.T) {
 	w.nextAttempt(t).send(t, "done")
 	require.Equal(t, "done", receive(t, results))
 	require.Greater(t, w.processor.LeaderEpoch(), uint64(1))
+}
+
+// TestSameEpochOfAnother has another worker, which had the lease before, announce the epoch that this one announces too, and
+// come first. This one has lost nothing but a number, and takes the next.
+func TestSameEpochOfAnother(t *testing.T) {
+	c := newCluster(t)
+	asked, granted := make(chan struct{}), make(chan struct{})
+	terms := campaign(1)
+	w := c.startCampaigning(t, "worker", func(ctx context.Context) (leadership.Lease, error) {
+		lease, err := terms(ctx)
+		if err != nil {
+			return nil, err
+		}
+		close(asked)
+		select {
+		case <-granted:
+			return lease, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	})
+	select {
+	case <-asked:
+	case <-time.After(await.Deadline):
+		t.Fatal("nobody asks for the lease")
+	}
+	w.space.mu.Lock()
+	open := sync.OnceFunc(w.space.mu.Unlock)
+	t.Cleanup(open)
+	c.append(t, &logv1.Batch{Producer: "announce/other", ProposedAt: 1, Records: []*logv1.Record{{
+		Sequence: 1, Command: &logv1.Record_AnnounceLeader{AnnounceLeader: &logv1.AnnounceLeader{LeaderEpoch: 1, NodeId: "other"}},
+	}}})
+	announced := c.head(t) + 1
+	close(granted)
+	await.True(t, await.Deadline, func() bool { return c.head(t) == announced }, "this one to announce the epoch, too")
+	open()
+	w.awaitLeads(t, true)
+	require.Equal(t, uint64(2), w.processor.LeaderEpoch())
 }
 
 // effects returns how many effects of invocations a leader has proposed.

@@ -322,9 +322,13 @@ func (l *Leadership) announce(ctx context.Context, processor *partition.Processo
 			case <-l.changed:
 			}
 		}
-		if processor.LeaderEpoch() <= epoch {
+		last, err := storage.GetMeta(l.deps.Space)
+		if err != nil {
+			return nil, fmt.Errorf("read who leads: %w", err)
+		}
+		if last.GetLeaderEpoch() == epoch && last.GetLeaderNodeId() == l.cfg.NodeID {
 			return nil, errNoState
 		}
-		// Another epoch was higher.
+		// Another worker's epoch is higher, or is the same and came first.
 	}
 }

@@ -128,7 +128,7 @@ func (c *cluster) invokeAt(t *testing.T, ingress string, begin time.Time) {
 	argument := []byte{1<<3 | 2, 1, 'k'}
 	resolved, err := service.Resolve(schema.Call{Method: "Add", Payload: argument})
 	require.NoError(t, err)
-	batch, err := proto.Marshal(&logv1.Batch{Producer: ingress, ProposedAt: 1, Records: []*logv1.Record{{
+	c.append(t, &logv1.Batch{Producer: ingress, ProposedAt: 1, Records: []*logv1.Record{{
 		Sequence: 1, Command: &logv1.Record_Invoke{Invoke: &logv1.Invoke{
 			InvocationId: resolved.ID[:], Target: resolved.Target, Argument: argument,
 			ExecutionTime: uint64(max(begin.UnixMilli(), 0)),
@@ -137,6 +137,12 @@ func (c *cluster) invokeAt(t *testing.T, ingress string, begin time.Time) {
 			}},
 		}},
 	}}})
+}
+
+// append publishes a batch to the log.
+func (c *cluster) append(t *testing.T, records *logv1.Batch) {
+	t.Helper()
+	batch, err := proto.Marshal(records)
 	require.NoError(t, err)
 	_, err = c.conn.JS.Publish(t.Context(), cmdlog.Subject(0), batch)
 	require.NoError(t, err)
@@ -198,6 +204,13 @@ func (g *gate) Write(b *kv.Batch) error {
 // start starts a worker that gets the lease so many times.
 func (c *cluster) start(t *testing.T, name string, terms int) *worker {
 	t.Helper()
+	return c.startCampaigning(t, name, campaign(terms))
+}
+
+func (c *cluster) startCampaigning(
+	t *testing.T, name string, campaign func(context.Context) (leadership.Lease, error),
+) *worker {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	space, err := mem.New(1).Space(0)
 	require.NoError(t, err)
@@ -207,7 +220,7 @@ func (c *cluster) start(t *testing.T, name string, terms int) *worker {
 	}, leadership.Deps{
 		Conn: c.conn, Space: w.space, Schema: c.registry.Current, Transport: func(*schema.Endpoint) http.RoundTripper { return w },
 		InvokerMetrics: invoker.NewMetrics(w.figures), Tracer: noop.NewTracerProvider().Tracer(""),
-		Log: log, Now: time.Now, Campaign: campaign(terms),
+		Log: log, Now: time.Now, Campaign: campaign,
 	})
 	w.processor = partition.New(partition.Config{Layout: layout()}, partition.Deps{
 		Conn: c.conn, Space: w.space, Observer: w.leadership, Log: log, Metrics: partition.NewMetrics(w.figures),
