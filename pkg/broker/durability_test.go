@@ -7,35 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
 
 	"github.com/restate-go/restate/pkg/await"
 	"github.com/restate-go/restate/pkg/broker"
+	"github.com/restate-go/restate/pkg/broker/brokertest"
 	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/port"
 )
-
-// external starts a NATS server that is not ours, and returns how to reach it.
-func external(t *testing.T, configure func(*server.Options)) broker.Config {
-	t.Helper()
-	options := &server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
-		JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-	}
-	configure(options)
-	started, err := server.NewServer(options)
-	require.NoError(t, err)
-	started.Start()
-	t.Cleanup(func() {
-		started.Shutdown()
-		started.WaitForShutdown()
-	})
-	require.True(t, started.ReadyForConnections(await.Deadline))
-	cfg := broker.DefaultConfig()
-	cfg.URL, cfg.MonitoringURL = started.ClientURL(), "http://"+started.MonitorAddr().String()
-	return cfg
-}
 
 // durability returns what is said of the broker.
 func durability(t *testing.T, embedded *broker.Server, cfg broker.Config) error {
@@ -60,17 +39,17 @@ func TestTheEmbeddedServerTellsThatItSyncs(t *testing.T) {
 }
 
 func TestAnExternalServerThatSyncs(t *testing.T) {
-	cfg := external(t, func(o *server.Options) { o.SyncAlways = true })
+	cfg := brokertest.External(t, func(o *brokertest.Options) { o.SyncAlways = true })
 	require.NoError(t, durability(t, nil, cfg))
 	cfg.MonitoringURL += "/, " + cfg.MonitoringURL
 	require.NoError(t, durability(t, nil, cfg))
 }
 
 func TestExternalServersThatPromiseTooLittle(t *testing.T) {
-	unknown := external(t, func(o *server.Options) { o.SyncAlways = true })
+	unknown := brokertest.External(t, func(o *brokertest.Options) { o.SyncAlways = true })
 	unknown.MonitoringURL = ""
 	for says, cfg := range map[string]broker.Config{
-		"before they are on its disk": external(t, func(*server.Options) {}),
+		"before they are on its disk": brokertest.External(t, func(*brokertest.Options) {}),
 		"broker.monitoring_url":       unknown,
 	} {
 		err := durability(t, nil, cfg)
@@ -79,15 +58,15 @@ func TestExternalServersThatPromiseTooLittle(t *testing.T) {
 		cfg.RequireSync = false
 		require.NoError(t, durability(t, nil, cfg), "it is allowed")
 	}
-	none := external(t, func(o *server.Options) { o.JetStream = false })
+	none := brokertest.External(t, func(o *brokertest.Options) { o.JetStream = false })
 	require.ErrorContains(t, durability(t, nil, none), "no JetStream")
 }
 
 // A cluster has to be able to lose a server.
 func TestMoreThanHalfOfTheServersHaveToAnswer(t *testing.T) {
-	synced := func(o *server.Options) { o.SyncAlways = true }
-	first, second := external(t, synced), external(t, synced)
-	unsynced := external(t, func(*server.Options) {})
+	synced := func(o *brokertest.Options) { o.SyncAlways = true }
+	first, second := brokertest.External(t, synced), brokertest.External(t, synced)
+	unsynced := brokertest.External(t, func(*brokertest.Options) {})
 	address, err := port.Free(t.Context())
 	require.NoError(t, err)
 	down := "http://" + address
@@ -111,7 +90,7 @@ func TestMoreThanHalfOfTheServersHaveToAnswer(t *testing.T) {
 
 // A server that has our name by chance is not waited for.
 func TestAnExternalServerWithOurName(t *testing.T) {
-	cfg := external(t, func(o *server.Options) { o.SyncAlways, o.ServerName = true, "restate" })
+	cfg := brokertest.External(t, func(o *brokertest.Options) { o.SyncAlways, o.ServerName = true, "restate" })
 	require.NoError(t, durability(t, nil, cfg))
 }
 

@@ -109,6 +109,8 @@ const (
 	PromiseCrowded Code = "RT0113"
 	// TooManyStateKeys is a handler that asks for more keys of its state than it can be given.
 	TooManyStateKeys Code = "RT0114"
+	// ResultTooLarge is a result that the broker does not take to whoever waits for it.
+	ResultTooLarge Code = "RT0115"
 	// TimeoutIgnored is an inactivity timeout of a service whose endpoint hears nothing while it works.
 	TimeoutIgnored Code = "RT0021"
 	// RetentionClamped is a journal that is kept for less time than its service asks for.
@@ -260,6 +262,10 @@ var entries = []Entry{
 	{
 		TooManyStateKeys, "a handler asks for all keys of a state that has too many",
 		"The invocation is paused. Change the handler and resume it there, or kill it; spread the state over more keys of the service.",
+	},
+	{
+		ResultTooLarge, "a result is larger than the broker takes",
+		"The invocation is over; who waits for it gets this instead. Let the handler return less.",
 	},
 }
 

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
 
+	"github.com/restate-go/restate/pkg/await"
 	"github.com/restate-go/restate/pkg/broker"
 	"github.com/restate-go/restate/pkg/port"
 )
@@ -60,4 +62,28 @@ func (b *Broker) Connect() *broker.Conn {
 	require.NoError(b.t, err)
 	b.t.Cleanup(conn.Close)
 	return conn
+}
+
+// Options are those of a NATS server.
+type Options = server.Options
+
+// External starts a NATS server that is not ours, and returns how to reach it. It is stopped when the test ends.
+func External(t testing.TB, configure func(*Options)) broker.Config {
+	t.Helper()
+	options := &Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
+		JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+	}
+	configure(options)
+	started, err := server.NewServer(options)
+	require.NoError(t, err)
+	started.Start()
+	t.Cleanup(func() {
+		started.Shutdown()
+		started.WaitForShutdown()
+	})
+	require.True(t, started.ReadyForConnections(await.Deadline))
+	cfg := broker.DefaultConfig()
+	cfg.URL, cfg.MonitoringURL = started.ClientURL(), "http://"+started.MonitorAddr().String()
+	return cfg
 }

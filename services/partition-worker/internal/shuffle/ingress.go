@@ -7,20 +7,24 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
 	workerv1 "github.com/restate-go/restate/proto/gen/restate/worker/v1"
 
 	"github.com/restate-go/restate/pkg/broker"
 	"github.com/restate-go/restate/pkg/dispatch"
+	"github.com/restate-go/restate/pkg/errcode"
+	"github.com/restate-go/restate/pkg/ids"
 )
 
 const (
 	// ingressQueue bounds the results on their way to one ingress, responseBatch those in one message.
 	ingressQueue  = 4096
 	responseBatch = 512
-	// maxResponseBytes keeps a message below what the broker takes.
+	// maxResponseBytes keeps a message of several results below what the broker takes.
 	maxResponseBytes = 4 << 20
 	replyTimeout     = 5 * time.Second
 	// goneAfter is how long an ingress may be unknown to the broker before it counts as gone. It has to exceed the
@@ -29,9 +33,16 @@ const (
 	retryWait = 100 * time.Millisecond
 )
 
+// response is a result on its way; size is what it takes of a message.
 type response struct {
 	message *storagev1.IngressResponse
+	size    int
 	arrived func()
+}
+
+// newResponse counts all that the message has: failures and the key of the target may be as large as values.
+func newResponse(message *storagev1.IngressResponse, arrived func()) response {
+	return response{message, protowire.SizeTag(1) + protowire.SizeBytes(proto.Size(message)), arrived}
 }
 
 // ingress sends results to one ingress process: one message at a time, with all that has come meanwhile.
@@ -52,7 +63,7 @@ func NewIngress(id string, conn *broker.Conn, log *slog.Logger) Destination {
 // Send implements Destination.
 func (i *ingress) Send(ctx context.Context, _ uint64, message *storagev1.OutboxMessage, arrived func()) error {
 	select {
-	case i.queue <- response{message.GetIngressResponse(), arrived}:
+	case i.queue <- newResponse(message.GetIngressResponse(), arrived):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -88,11 +99,11 @@ func (i *ingress) next(ctx context.Context, first *response) (batch []response, 
 		}
 	}
 	batch = append(batch, *first)
-	size := len(first.message.GetResult().GetValue())
+	size := first.size
 	for len(batch) < responseBatch {
 		select {
 		case r := <-i.queue:
-			size += len(r.message.GetResult().GetValue())
+			size += r.size
 			if size > maxResponseBytes {
 				return batch, &r, nil
 			}
@@ -104,8 +115,49 @@ func (i *ingress) next(ctx context.Context, first *response) (batch []response, 
 	return batch, nil, nil
 }
 
-// deliver repeats the results until the ingress has them or is gone.
+// deliver returns when the ingress has the results or is gone. A batch that is more than the broker takes goes in parts, and
+// what is so alone becomes a failure: whoever waits for it hears why it does not come, and the others get theirs.
 func (i *ingress) deliver(ctx context.Context, batch []response) error {
+	err := i.repeat(ctx, batch)
+	if !errors.Is(err, nats.ErrMaxPayload) {
+		return err
+	}
+	if half := len(batch) / 2; half > 0 {
+		if err := i.deliver(ctx, batch[:half]); err != nil {
+			return err
+		}
+		return i.deliver(ctx, batch[half:])
+	}
+	message := tooLarge(batch[0], i.conn.NC.MaxPayload())
+	i.log.Warn("a result is larger than the broker takes", "ingress", i.id, "error", message.GetResult().GetFailure().GetMessage())
+	return i.repeat(ctx, []response{newResponse(message, nil)})
+}
+
+// codeInternal is the failure code of what the engine makes up.
+const codeInternal = 500
+
+// tooLarge is what is delivered instead of a result that is larger than the broker takes.
+func tooLarge(r response, most int64) *storagev1.IngressResponse {
+	of := "an invocation"
+	if id, err := ids.InvocationIDFromBytes(r.message.GetInvocationId()); err == nil {
+		of = id.String()
+	}
+	return &storagev1.IngressResponse{
+		IngressId:    r.message.GetIngressId(),
+		RequestId:    r.message.GetRequestId(),
+		InvocationId: r.message.GetInvocationId(),
+		ExpiresAt:    r.message.GetExpiresAt(),
+		Retained:     r.message.GetRetained(),
+		Result: &journalv1.Result{Result: &journalv1.Result_Failure{Failure: &journalv1.Failure{
+			Code: codeInternal,
+			Message: errcode.New(errcode.ResultTooLarge,
+				"the result of %s takes %d bytes, and the broker takes %d in a message", of, r.size, most).Error(),
+		}}},
+	}
+}
+
+// repeat sends the results until the ingress has them or is gone, or they are more than the broker takes.
+func (i *ingress) repeat(ctx context.Context, batch []response) error {
 	message := &workerv1.ResponseBatch{Responses: make([]*storagev1.IngressResponse, len(batch))}
 	for n, r := range batch {
 		message.Responses[n] = r.message
@@ -125,6 +177,8 @@ func (i *ingress) deliver(ctx context.Context, batch []response) error {
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, nats.ErrMaxPayload):
+			return err
 		case !errors.Is(err, nats.ErrNoResponders):
 			unknownSince = time.Time{}
 			i.log.Warn("an ingress did not take results, trying again", "ingress", i.id, "results", len(batch), "error", err)
