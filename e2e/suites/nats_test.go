@@ -1,12 +1,12 @@
 package suites
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/restate-go/restate/e2e/process"
+	"github.com/restate-go/restate/pkg/await"
 )
 
 // natsServer is the server as its makers build it.
@@ -25,24 +26,47 @@ func natsServer(t *testing.T) string {
 	return path
 }
 
-// spawnNATS starts a server which syncs as it is told, and returns the environment by which daemons find it.
-func spawnNATS(t *testing.T, binary, sync string) (*process.Process, []string) {
+// externalNATS is a server with a configuration of its own.
+type externalNATS struct {
+	*process.Process
+	file, address, monitoring string
+}
+
+const defaultPayload = "" // 1 MiB
+
+// spawnNATS starts a server which syncs as it is told, and takes messages of that size.
+func spawnNATS(t *testing.T, binary, sync, payload string) *externalNATS {
 	t.Helper()
-	dir, address, monitoring := t.TempDir(), process.FreeAddress(t), process.FreeAddress(t)
-	file := filepath.Join(dir, "nats.conf")
-	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `
-		listen: %q, http: %q, max_payload: 8MB
+	dir := t.TempDir()
+	n := &externalNATS{file: filepath.Join(dir, "nats.conf"), address: process.FreeAddress(t), monitoring: process.FreeAddress(t)}
+	n.configure(t, sync, payload)
+	n.Process = process.Spawn(t, dir, "nats-server", nil, binary, "-c", n.file)
+	return n
+}
+
+// configure says what the server does once it is started again.
+func (n *externalNATS) configure(t *testing.T, sync, payload string) {
+	t.Helper()
+	if payload != defaultPayload {
+		payload = "max_payload: " + payload
+	}
+	require.NoError(t, os.WriteFile(n.file, fmt.Appendf(nil, `
+		listen: %q, http: %q
+		%s
 		jetstream { store_dir: %q, sync_interval: %s }
-	`, address, monitoring, filepath.Join(dir, "data"), sync), 0o600))
-	server := process.Spawn(t, dir, "nats-server", nil, binary, "-c", file)
-	return server, []string{"RESTATE_BROKER__URL", "nats://" + address, "RESTATE_BROKER__MONITORING_URL", "http://" + monitoring}
+	`, n.address, n.monitoring, payload, filepath.Join(filepath.Dir(n.file), "data"), sync), 0o600))
+}
+
+// environment is by which daemons find the server.
+func (n *externalNATS) environment() []string {
+	return []string{"RESTATE_BROKER__URL", "nats://" + n.address, "RESTATE_BROKER__MONITORING_URL", "http://" + n.monitoring}
 }
 
 // TestExternalNATS runs the daemons at a NATS server of its own, which crashes as well.
 func TestExternalNATS(t *testing.T) {
 	t.Parallel()
-	server, environment := spawnNATS(t, natsServer(t), "always")
-	s := start(t, process.ExternalBroker, environment...)
+	server := spawnNATS(t, natsServer(t), "always", "8MB")
+	s := start(t, process.ExternalBroker, server.environment()...)
 	s.MustCall("e2e.Counter/Add", `{"counter_id": "one", "amount": 3}`)
 	answer := s.later(t, "e2e.Workflow/Sleep", `{"millis": 2000, "id": "sleep"}`)
 	server.Kill()
@@ -56,22 +80,45 @@ func TestExternalNATS(t *testing.T) {
 	s.AwaitIdle(time.Minute)
 }
 
-// TestNATSThatDoesNotSync is refused: what it acknowledges may be lost.
-func TestNATSThatDoesNotSync(t *testing.T) {
+// TestNATSThatIsRefused has servers that may lose what they acknowledge, or do not take what there is.
+func TestNATSThatIsRefused(t *testing.T) {
 	t.Parallel()
-	_, environment := spawnNATS(t, natsServer(t), "2m")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	meta := exec.CommandContext(ctx, process.Binary(t), "--target=meta")
-	meta.Dir = t.TempDir()
-	meta.Env = append(os.Environ(), "RESTATE_META__BIND_ADDRESS="+process.FreeAddress(t))
-	for i := 0; i < len(environment); i += 2 {
-		meta.Env = append(meta.Env, strings.Join(environment[i:i+2], "="))
+	binary := natsServer(t)
+	for _, c := range []struct{ sync, payload, code, says string }{
+		{"2m", "8MB", "RT0120", "acknowledges writes before they are on its disk"},
+		{"always", defaultPayload, "RT0116", "takes messages of 1048576 bytes at most"},
+	} {
+		meta, _ := spawnNATS(t, binary, c.sync, c.payload).spawnMeta(t)
+		requireExit(t, meta, c.code)
+		require.Contains(t, meta.Log(), c.says)
 	}
-	output, err := meta.CombinedOutput()
+
+	// A server which takes less than before is not used any longer.
+	server := spawnNATS(t, binary, "always", "8MB")
+	meta, address := server.spawnMeta(t)
+	process.AwaitHTTP(t, "http://"+address+"/endpoints")
+	server.Kill()
+	server.configure(t, "always", defaultPayload)
+	server.Start()
+	requireExit(t, meta, "RT0116")
+}
+
+// spawnMeta starts a daemon at the server.
+func (n *externalNATS) spawnMeta(t *testing.T) (meta *process.Process, address string) {
+	t.Helper()
+	address = process.FreeAddress(t)
+	environment := []string{"RESTATE_META__BIND_ADDRESS=" + address}
+	for pair := range slices.Chunk(n.environment(), 2) {
+		environment = append(environment, strings.Join(pair, "="))
+	}
+	return process.Spawn(t, t.TempDir(), "meta", environment, process.Binary(t), "--target=meta"), address
+}
+
+// requireExit waits until the process says the code, which is the last that it does.
+func requireExit(t *testing.T, p *process.Process, code string) {
+	t.Helper()
+	await.True(t, await.Deadline, func() bool { return strings.Contains(p.Log(), code) }, code)
 	var exit *exec.ExitError
-	require.ErrorAs(t, err, &exit, string(output))
-	require.Equal(t, 1, exit.ExitCode(), string(output))
-	require.Contains(t, string(output), "RT0120")
-	require.Contains(t, string(output), "acknowledges writes before they are on its disk")
+	require.ErrorAs(t, p.Terminate(), &exit)
+	require.Equal(t, 1, exit.ExitCode())
 }

@@ -71,7 +71,8 @@ func (s *Server) synced() bool {
 }
 
 // CheckDurability asks what the broker promises, until it knows or the context ends. WeakBroker when that is too little, or
-// not known. Where the configuration allows such a broker, there is a warning at most.
+// not known. Where the configuration allows such a broker, there is a warning at most. SmallBroker when another server of
+// a cluster takes too little.
 func (c *Conn) CheckDurability(ctx context.Context, cfg Config, log *slog.Logger) error {
 	for attempt := 0; ; attempt++ {
 		err := c.checkDurability(ctx, cfg, attempt < embeddedAttempts, log)
@@ -79,6 +80,8 @@ func (c *Conn) CheckDurability(ctx context.Context, cfg Config, log *slog.Logger
 		case err == nil:
 			log.Debug("the broker syncs each write before it acknowledges it", "server", c.NC.ConnectedServerName())
 			return nil
+		case errcode.Of(err, "") == errcode.SmallBroker:
+			return err
 		case !cfg.RequireSync:
 			log.Warn("what is accepted can be lost with the broker's machine", "reason", err)
 			return nil
@@ -163,6 +166,9 @@ func checkMonitored(ctx context.Context, url string) error {
 	}
 	if said.JetStream.Config == nil {
 		return errcode.New(errcode.WeakBroker, "the broker %s has no JetStream", said.Name)
+	}
+	if err := small(said.Name, int64(said.MaxPayload)); err != nil {
+		return err
 	}
 	return weak(said.Name, said.JetStream.Config.SyncAlways)
 }

@@ -111,6 +111,8 @@ const (
 	TooManyStateKeys Code = "RT0114"
 	// ResultTooLarge is a result that the broker does not take to whoever waits for it.
 	ResultTooLarge Code = "RT0115"
+	// SmallBroker is a broker that takes only smaller messages than there are.
+	SmallBroker Code = "RT0116"
 	// TimeoutIgnored is an inactivity timeout of a service whose endpoint hears nothing while it works.
 	TimeoutIgnored Code = "RT0021"
 	// RetentionClamped is a journal that is kept for less time than its service asks for.
@@ -266,6 +268,10 @@ var entries = []Entry{
 	{
 		ResultTooLarge, "a result is larger than the broker takes",
 		"The invocation is over; who waits for it gets this instead. Let the handler return less.",
+	},
+	{
+		SmallBroker, "the broker takes only small messages",
+		"Set max_payload to 8MB on the NATS server, or on each of a cluster.",
 	},
 }
 

@@ -67,12 +67,13 @@ func (b *Broker) Connect() *broker.Conn {
 // Options are those of a NATS server.
 type Options = server.Options
 
-// External starts a NATS server that is not ours, and returns how to reach it. It is stopped when the test ends.
+// External starts a NATS server that is not ours, which takes messages as large as ours does unless it is configured
+// otherwise, and returns how to reach it. It is stopped when the test ends.
 func External(t testing.TB, configure func(*Options)) broker.Config {
 	t.Helper()
 	options := &Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
-		JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: t.TempDir(), MaxPayload: broker.MaxPayload, NoSigs: true, NoLog: true,
 	}
 	configure(options)
 	started, err := server.NewServer(options)

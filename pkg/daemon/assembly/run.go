@@ -146,6 +146,10 @@ func (p *Process) connect(
 		return nil, err
 	}
 	group.Start(onStop("connection to the broker", func(context.Context) error { conn.Close(); return nil }))
+	if err := conn.CheckPayload(); err != nil {
+		return nil, err
+	}
+	group.Start(daemon.Component{Name: "payload of the broker", Run: conn.WatchPayload})
 	if err := conn.CheckDurability(group.Context(), p.client, log); err != nil {
 		return nil, err
 	}
