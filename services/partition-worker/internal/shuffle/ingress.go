@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,8 +22,9 @@ import (
 )
 
 const (
-	// ingressQueue bounds the results on their way to one ingress, responseBatch those in one message.
+	// ingressQueue and maxHeldBytes bound the results on their way to one ingress, responseBatch those in one message.
 	ingressQueue  = 4096
+	maxHeldBytes  = 16 << 20
 	responseBatch = 512
 	// maxResponseBytes keeps a message of several results below what the broker takes.
 	maxResponseBytes = 4 << 20
@@ -30,7 +32,10 @@ const (
 	// goneAfter is how long an ingress may be unknown to the broker before it counts as gone. It has to exceed the
 	// time an ingress takes to connect again.
 	goneAfter = 30 * time.Second
-	retryWait = 100 * time.Millisecond
+	// silentAfter is how long an ingress may acknowledge nothing, though the broker knows it, before it counts as gone. It
+	// has to exceed the time the broker takes to notice that a connection is dead.
+	silentAfter = 10 * time.Minute
+	retryWait   = 100 * time.Millisecond
 )
 
 // response is a result on its way; size is what it takes of a message.
@@ -50,23 +55,40 @@ type ingress struct {
 	id    string
 	conn  *broker.Conn
 	queue chan response
-	log   *slog.Logger
+	// held is how many bytes the results have that have not arrived.
+	held atomic.Int64
+	log  *slog.Logger
 	// patience is how long the ingress may take to acknowledge results before they are repeated.
-	patience time.Duration
+	patience, goneAfter, silentAfter time.Duration
 }
 
 // NewIngress returns the destination of results for the ingress process with the id.
 func NewIngress(id string, conn *broker.Conn, log *slog.Logger) Destination {
-	return &ingress{id: id, conn: conn, queue: make(chan response, ingressQueue), log: log, patience: replyTimeout}
+	return newIngress(id, conn, log)
 }
 
-// Send implements Destination.
-func (i *ingress) Send(ctx context.Context, _ uint64, message *storagev1.OutboxMessage, arrived func()) error {
+func newIngress(id string, conn *broker.Conn, log *slog.Logger) *ingress {
+	return &ingress{
+		id: id, conn: conn, queue: make(chan response, ingressQueue), log: log,
+		patience: replyTimeout, goneAfter: goneAfter, silentAfter: silentAfter,
+	}
+}
+
+// Send implements Destination. It does not wait.
+func (i *ingress) Send(_ context.Context, _ uint64, message *storagev1.OutboxMessage, arrived func()) (bool, error) {
+	r := newResponse(message.GetIngressResponse(), arrived)
+	size := int64(r.size)
+	// However large, one goes when there is no other.
+	if held := i.held.Add(size); held > size && held > maxHeldBytes {
+		i.held.Add(-size)
+		return false, nil
+	}
 	select {
-	case i.queue <- newResponse(message.GetIngressResponse(), arrived):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	case i.queue <- r:
+		return true, nil
+	default:
+		i.held.Add(-size)
+		return false, nil
 	}
 }
 
@@ -81,6 +103,10 @@ func (i *ingress) Run(ctx context.Context) error {
 		pending = next
 		if err := i.deliver(ctx, batch); err != nil {
 			return err
+		}
+		// There is room for all before it is told of.
+		for _, r := range batch {
+			i.held.Add(-int64(r.size))
 		}
 		for _, r := range batch {
 			r.arrived()
@@ -115,7 +141,7 @@ func (i *ingress) next(ctx context.Context, first *response) (batch []response, 
 	return batch, nil, nil
 }
 
-// deliver returns when the ingress has the results or is gone. A batch that is more than the broker takes goes in parts, and
+// deliver returns when the ingress has the results, or ErrGone. A batch that is more than the broker takes goes in parts, and
 // what is so alone becomes a failure: whoever waits for it hears why it does not come, and the others get theirs.
 func (i *ingress) deliver(ctx context.Context, batch []response) error {
 	err := i.repeat(ctx, batch)
@@ -156,7 +182,8 @@ func tooLarge(r response, most int64) *storagev1.IngressResponse {
 	}
 }
 
-// repeat sends the results until the ingress has them or is gone, or they are more than the broker takes.
+// repeat sends the results until the ingress has them. ErrGone when it does not come for them, ErrMaxPayload when they are more
+// than the broker takes.
 func (i *ingress) repeat(ctx context.Context, batch []response) error {
 	message := &workerv1.ResponseBatch{Responses: make([]*storagev1.IngressResponse, len(batch))}
 	for n, r := range batch {
@@ -166,9 +193,10 @@ func (i *ingress) repeat(ctx context.Context, batch []response) error {
 	if err != nil {
 		return err
 	}
-	var unknownSince time.Time
+	var since struct{ unknown, silent time.Time }
 	for {
 		attempt, cancel := i.conn.Attached(ctx, i.patience)
+		asked := time.Now()
 		_, err := i.conn.NC.RequestWithContext(attempt, dispatch.ResponseSubject(i.id), data)
 		err = broker.Explain(attempt, err)
 		cancel()
@@ -179,17 +207,35 @@ func (i *ingress) repeat(ctx context.Context, batch []response) error {
 			return ctx.Err()
 		case errors.Is(err, nats.ErrMaxPayload):
 			return err
-		case !errors.Is(err, nats.ErrNoResponders):
-			unknownSince = time.Time{}
+		case errors.Is(err, nats.ErrNoResponders):
+			since.unknown, since.silent = earlier(since.unknown, asked), time.Time{}
+		case errors.Is(err, context.DeadlineExceeded):
+			since.unknown, since.silent = time.Time{}, earlier(since.silent, asked)
+		default:
+			since.unknown, since.silent = time.Time{}, time.Time{}
+		}
+		if passed(since.unknown, i.goneAfter) || passed(since.silent, i.silentAfter) {
+			i.log.Info("an ingress is gone, dropping its results", "ingress", i.id, "error", err)
+			return ErrGone
+		}
+		if since.unknown.IsZero() {
 			i.log.Warn("an ingress did not take results, trying again", "ingress", i.id, "results", len(batch), "error", err)
-		case unknownSince.IsZero():
-			unknownSince = time.Now()
-		case time.Since(unknownSince) > goneAfter:
-			i.log.Info("an ingress is gone, dropping its results", "ingress", i.id, "results", len(batch))
-			return nil
 		}
 		if !i.conn.Pause(ctx, retryWait) {
 			return ctx.Err()
 		}
 	}
+}
+
+// earlier returns when it began, which is now if it had not.
+func earlier(began, now time.Time) time.Time {
+	if began.IsZero() {
+		return now
+	}
+	return began
+}
+
+// passed says whether it has been going on for longer, if at all.
+func passed(began time.Time, limit time.Duration) bool {
+	return !began.IsZero() && time.Since(began) > limit
 }

@@ -107,7 +107,7 @@ func (w *waiting) count() int {
 // deliver sends the results, all of which are queued before the first is taken, and returns what came of them.
 func deliver(t *testing.T, conn *broker.Conn, results ...*storagev1.IngressResponse) []*storagev1.IngressResponse {
 	t.Helper()
-	w := &waiting{destination: NewIngress("i1", conn, slog.New(slog.DiscardHandler)).(*ingress)}
+	w := &waiting{destination: newIngress("i1", conn, slog.New(slog.DiscardHandler))}
 	subscription, err := conn.NC.Subscribe(dispatch.ResponseSubject("i1"), func(message *nats.Msg) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -120,8 +120,7 @@ func deliver(t *testing.T, conn *broker.Conn, results ...*storagev1.IngressRespo
 	require.NoError(t, err)
 	var arrived atomic.Int32
 	for _, result := range results {
-		message := &storagev1.OutboxMessage{Message: &storagev1.OutboxMessage_IngressResponse{IngressResponse: result}}
-		require.NoError(t, w.destination.Send(t.Context(), 1, message, func() { arrived.Add(1) }))
+		w.destination.queue <- newResponse(result, func() { arrived.Add(1) })
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	stopped := make(chan error, 1)
@@ -197,9 +196,8 @@ func TestResultsAreRepeatedUntilTaken(t *testing.T) {
 	defer conn.Close()
 
 	ctx, cancel := context.WithCancel(t.Context())
-	destination := &ingress{
-		id: "i1", conn: conn, queue: make(chan response, ingressQueue), log: log, patience: 100 * time.Millisecond,
-	}
+	destination := newIngress("i1", conn, log)
+	destination.patience = 100 * time.Millisecond
 	stopped := make(chan error, 1)
 	go func() { stopped <- destination.Run(ctx) }()
 	var arrived atomic.Int32
@@ -207,7 +205,9 @@ func TestResultsAreRepeatedUntilTaken(t *testing.T) {
 		message := &storagev1.OutboxMessage{Message: &storagev1.OutboxMessage_IngressResponse{
 			IngressResponse: resultOf(n, 1),
 		}}
-		require.NoError(t, destination.Send(ctx, n, message, func() { arrived.Add(1) }))
+		taken, err := destination.Send(ctx, n, message, func() { arrived.Add(1) })
+		require.NoError(t, err)
+		require.True(t, taken)
 	}
 
 	var mu sync.Mutex
@@ -250,9 +250,8 @@ func TestResultsOfALostConnection(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, there.NC.Flush())
 	ctx, cancel := context.WithCancel(t.Context())
-	destination := &ingress{
-		id: "i1", conn: conn, queue: make(chan response, 1), log: slog.New(slog.DiscardHandler), patience: time.Hour,
-	}
+	destination := newIngress("i1", conn, slog.New(slog.DiscardHandler))
+	destination.patience = time.Hour
 	stopped := make(chan error, 1)
 	go func() { stopped <- destination.Run(ctx) }()
 	arrived := make(chan struct{})
@@ -263,4 +262,52 @@ func TestResultsOfALostConnection(t *testing.T) {
 	<-arrived
 	cancel()
 	require.ErrorIs(t, <-stopped, context.Canceled)
+}
+
+// TestIngressHasRoomForSoMuch refuses results instead of waiting, by their number and by their size, until others have arrived.
+func TestIngressHasRoomForSoMuch(t *testing.T) {
+	server := brokertest.Start(t)
+	conn := server.Connect()
+	for size, most := range map[int]int{1: ingressQueue, 1 << 20: 15, maxHeldBytes: 1} {
+		destination := newIngress("i1", conn, slog.New(slog.DiscardHandler))
+		fill := func() int {
+			for n := 0; ; n++ {
+				message := &storagev1.OutboxMessage{Message: &storagev1.OutboxMessage_IngressResponse{IngressResponse: resultOf(1, size)}}
+				if taken, err := destination.Send(t.Context(), 1, message, func() {}); err != nil || !taken {
+					require.NoError(t, err)
+					return n
+				}
+			}
+		}
+		require.Equal(t, most, fill())
+		subscription, err := conn.NC.Subscribe(dispatch.ResponseSubject("i1"), func(message *nats.Msg) { _ = message.Respond(nil) })
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		stopped := make(chan error, 1)
+		go func() { stopped <- destination.Run(ctx) }()
+		await.True(t, await.Deadline, func() bool { return destination.held.Load() == 0 }, "all to arrive")
+		cancel()
+		require.ErrorIs(t, <-stopped, context.Canceled)
+		require.NoError(t, subscription.Unsubscribe())
+		require.Equal(t, most, fill(), "there is room again")
+	}
+}
+
+// TestIngressThatIsGone has one that the broker does not know, and one that it knows and that is silent.
+func TestIngressThatIsGone(t *testing.T) {
+	server := brokertest.Start(t)
+	conn := server.Connect()
+	gone := func(destination *ingress) {
+		destination.queue <- newResponse(resultOf(1, 1), func() { t.Error("it has not arrived") })
+		require.ErrorIs(t, destination.Run(t.Context()), ErrGone)
+	}
+	unknown := newIngress("i1", conn, slog.New(slog.DiscardHandler))
+	unknown.goneAfter, unknown.silentAfter = 300*time.Millisecond, time.Hour
+	gone(unknown)
+
+	_, err := conn.NC.Subscribe(dispatch.ResponseSubject("i2"), func(*nats.Msg) {})
+	require.NoError(t, err)
+	silent := newIngress("i2", conn, slog.New(slog.DiscardHandler))
+	silent.patience, silent.goneAfter, silent.silentAfter = 100*time.Millisecond, time.Hour, 300*time.Millisecond
+	gone(silent)
 }

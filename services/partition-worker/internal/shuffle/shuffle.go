@@ -4,6 +4,7 @@ package shuffle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -20,12 +21,15 @@ import (
 
 // Destination takes the messages for one receiver, in order.
 type Destination interface {
-	// Send hands over one message. It blocks while the receiver is behind. arrived is called once, from any goroutine,
-	// when the message has arrived or its receiver is gone for good.
-	Send(ctx context.Context, sequence uint64, message *storagev1.OutboxMessage, arrived func()) error
-	// Run works until the context ends.
+	// Send hands over one message. taken is false when there is no room before others have arrived: the message has to be
+	// sent again. arrived is called once for one that was taken, from any goroutine, when it has arrived.
+	Send(ctx context.Context, sequence uint64, message *storagev1.OutboxMessage, arrived func()) (taken bool, err error)
+	// Run works until the context ends. ErrGone when the receiver is gone for good: what has not arrived is dropped.
 	Run(ctx context.Context) error
 }
+
+// ErrGone is why a destination ends whose receiver does not come back.
+var ErrGone = errors.New("the receiver is gone")
 
 // Deps are the ways out. D names a destination.
 type Deps[D comparable] struct {
@@ -46,6 +50,8 @@ const (
 	// truncateEvery is after how many arrived messages the outbox is truncated, and truncateAfter how long fewer wait.
 	truncateEvery = 512
 	truncateAfter = time.Second
+	// idleAfter is how long a destination is kept that has nothing to do.
+	idleAfter = 5 * time.Minute
 )
 
 // Shuffle ships the outbox of one partition while this worker leads it.
@@ -59,8 +65,7 @@ type Shuffle[D comparable] struct {
 	behind bool
 	wake   chan struct{}
 
-	arrivals     arrivals
-	destinations map[D]Destination
+	lanes lanes[D]
 }
 
 // New returns a shuffle that begins with the given sequence, which it reads from the table.
@@ -68,10 +73,8 @@ func New[D comparable](first uint64, deps Deps[D]) *Shuffle[D] {
 	if first == 0 {
 		first = 1 // nothing has ever been in the outbox
 	}
-	return &Shuffle[D]{
-		deps: deps, head: first, behind: true, wake: make(chan struct{}, 1),
-		arrivals: newArrivals(first), destinations: map[D]Destination{},
-	}
+	wake := make(chan struct{}, 1)
+	return &Shuffle[D]{deps: deps, head: first, behind: true, wake: wake, lanes: newLanes[D](first, wake)}
 }
 
 // Add tells of a message that has been committed to the table. Messages come in order.
@@ -83,10 +86,7 @@ func (s *Shuffle[D]) Add(sequence uint64, message *storagev1.OutboxMessage) {
 	} else if sequence >= s.head+uint64(len(s.queue)) {
 		s.behind = true
 	}
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	signal(s.wake)
 }
 
 // Run ships messages until the context ends.
@@ -102,11 +102,15 @@ func (s *Shuffle[D]) Run(ctx context.Context) error {
 
 func (s *Shuffle[D]) ship(ctx context.Context, group *errgroup.Group) error {
 	for {
+		more, err := s.catchUp(ctx)
+		if err != nil {
+			return err
+		}
 		first, messages, err := s.take()
 		if err != nil {
 			return err
 		}
-		if len(messages) == 0 {
+		if len(messages) == 0 && !more {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -115,16 +119,101 @@ func (s *Shuffle[D]) ship(ctx context.Context, group *errgroup.Group) error {
 			continue
 		}
 		for i, message := range messages {
-			sequence := first + uint64(i)
-			destination, err := s.destination(ctx, group, message)
-			if err != nil {
-				return err
-			}
-			if err := destination.Send(ctx, sequence, message, func() { s.arrivals.arrived(sequence) }); err != nil {
+			if err := s.send(ctx, group, first+uint64(i), message); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// send sends the next message, or leaves it in the table while there is no room for it: one receiver that takes nothing does
+// not hold up the others.
+func (s *Shuffle[D]) send(ctx context.Context, group *errgroup.Group, sequence uint64, message *storagev1.OutboxMessage) error {
+	to, err := s.deps.Route(message)
+	if err != nil {
+		return err
+	}
+	lane, f := s.lanes.depart(to, sequence, func() *lane[D] { return s.open(ctx, group, to) })
+	if f == nil {
+		return nil
+	}
+	_, err = s.hand(ctx, lane, f, message, true)
+	return err
+}
+
+// hand hands the message of a flight over; with again it is tried once more if there is no room.
+func (s *Shuffle[D]) hand(ctx context.Context, to *lane[D], f *flight, message *storagev1.OutboxMessage, again bool) (bool, error) {
+	taken, err := to.destination.Send(ctx, f.sequence, message, func() { s.lanes.arrived(to, f) })
+	if err == nil && !taken {
+		s.lanes.cancel(to, f, again)
+	}
+	return taken, err
+}
+
+// open makes a destination work.
+func (s *Shuffle[D]) open(ctx context.Context, group *errgroup.Group, to D) *lane[D] {
+	running, stop := context.WithCancel(ctx)
+	opened := &lane[D]{to: to, destination: s.deps.Open(to), stop: stop, idle: time.Now()}
+	group.Go(func() error {
+		defer stop()
+		err := opened.destination.Run(running)
+		switch {
+		case errors.Is(err, ErrGone):
+			s.lanes.drop(opened)
+			return nil
+		case running.Err() != nil && ctx.Err() == nil:
+			return nil // it had nothing to do
+		}
+		return err
+	})
+	return opened
+}
+
+// catchUp sends what has waited in the table and has room now, a part for each destination; more says that there is more.
+func (s *Shuffle[D]) catchUp(ctx context.Context) (more bool, err error) {
+	late, next := s.lanes.late()
+	for _, lane := range late {
+		again, err := s.catchUpWith(ctx, lane, next)
+		if err != nil {
+			return false, err
+		}
+		more = more || again
+	}
+	return more, nil
+}
+
+var errEnough = errors.New("no more of the table is needed")
+
+// catchUpWith sends what has waited for one destination, up to the first message that is not shipped yet.
+func (s *Shuffle[D]) catchUpWith(ctx context.Context, to *lane[D], next uint64) (more bool, err error) {
+	at, full := to.behind, false // only this goroutine changes it
+	err = storage.ScanOutbox(s.deps.State, at, maxQueued, func(sequence uint64, message *storagev1.OutboxMessage) error {
+		if sequence >= next {
+			return errEnough
+		}
+		if name, err := s.deps.Route(message); err != nil {
+			return err
+		} else if name == to.to {
+			taken, err := s.hand(ctx, to, s.lanes.resume(to, sequence), message, false)
+			if err != nil {
+				return err
+			}
+			if full = !taken; full {
+				return errEnough
+			}
+		}
+		at = sequence + 1
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return false, fmt.Errorf("read the outbox: %w", err)
+	}
+	if full {
+		return false, nil
+	}
+	more = at < next
+	s.lanes.passed(to, at, more)
+	return more, nil
 }
 
 // take returns what is to be shipped next, reading the table when the queue does not have it.
@@ -151,21 +240,7 @@ func (s *Shuffle[D]) take() (first uint64, messages []*storagev1.OutboxMessage, 
 	return first, messages, nil
 }
 
-func (s *Shuffle[D]) destination(ctx context.Context, group *errgroup.Group, message *storagev1.OutboxMessage) (Destination, error) {
-	name, err := s.deps.Route(message)
-	if err != nil {
-		return nil, err
-	}
-	if destination, ok := s.destinations[name]; ok {
-		return destination, nil
-	}
-	destination := s.deps.Open(name)
-	s.destinations[name] = destination
-	group.Go(func() error { return destination.Run(ctx) })
-	return destination, nil
-}
-
-// truncate proposes, now and then, to drop what has arrived.
+// truncate proposes, now and then, to drop what has arrived, and lets destinations go that have nothing to do.
 func (s *Shuffle[D]) truncate(ctx context.Context) error {
 	ticker := time.NewTicker(truncateAfter)
 	defer ticker.Stop()
@@ -174,9 +249,10 @@ func (s *Shuffle[D]) truncate(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ticker.C:
-		case <-s.arrivals.many:
+			s.lanes.retire()
+		case <-s.lanes.many:
 		}
-		through, ok := s.arrivals.take()
+		through, ok := s.lanes.take()
 		if !ok {
 			continue
 		}

@@ -39,10 +39,17 @@ type destination struct {
 	mu       sync.Mutex
 	received []uint64
 	arrived  map[uint64]func()
-	// full makes it take nothing until the channel is closed; hold keeps back the arrival of what it takes.
-	full chan struct{}
+	// hold keeps back the arrival of what it takes, of which there is room for so many; 0 for any number.
 	hold bool
+	room int
+	// meanwhile lets arrive what is kept back while it says that there is no room.
+	meanwhile bool
+	// full makes it wait before it takes something, until the channel is closed.
+	full chan struct{}
 	fail chan error
+	// runs counts how often it was opened, running says whether it is.
+	runs    int
+	running bool
 }
 
 func newOutbox(t testing.TB) *outbox {
@@ -62,15 +69,23 @@ func (o *outbox) to(name string) *destination {
 	return o.destinations[name]
 }
 
-func (d *destination) Send(ctx context.Context, sequence uint64, _ *storagev1.OutboxMessage, arrived func()) error {
+func (d *destination) Send(ctx context.Context, sequence uint64, _ *storagev1.OutboxMessage, arrived func()) (bool, error) {
 	if d.full != nil {
 		select {
 		case <-d.full:
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 	d.mu.Lock()
+	if d.room > 0 && len(d.arrived) == d.room {
+		meanwhile := d.meanwhile
+		d.mu.Unlock()
+		if meanwhile {
+			d.finish()
+		}
+		return false, nil
+	}
 	defer d.mu.Unlock()
 	d.received = append(d.received, sequence)
 	if d.hold {
@@ -78,16 +93,50 @@ func (d *destination) Send(ctx context.Context, sequence uint64, _ *storagev1.Ou
 	} else {
 		arrived()
 	}
-	return nil
+	return true, nil
+}
+
+// finish lets arrive what is kept back, and release all that comes later too.
+func (d *destination) finish() {
+	d.mu.Lock()
+	held := d.arrived
+	d.arrived = map[uint64]func(){}
+	d.mu.Unlock()
+	for _, arrived := range held {
+		arrived()
+	}
+}
+
+func (d *destination) release() {
+	d.mu.Lock()
+	d.hold = false
+	d.mu.Unlock()
+	d.finish()
+	synctest.Wait()
 }
 
 func (d *destination) Run(ctx context.Context) error {
+	d.mu.Lock()
+	d.runs, d.running = d.runs+1, true
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		d.running = false
+		d.mu.Unlock()
+	}()
 	select {
 	case <-ctx.Done():
-		return nil
+		return ctx.Err()
 	case err := <-d.fail:
 		return err
 	}
+}
+
+// opened returns how often it was opened, and whether it is.
+func (d *destination) opened() (runs int, running bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.runs, d.running
 }
 
 func (d *destination) got() []uint64 {
@@ -205,7 +254,7 @@ func TestMessagesReadFromTheTableAreNotSentAgain(t *testing.T) {
 	})
 }
 
-// TestMoreMessagesThanFit leaves those in the table that come while the receiver is behind.
+// TestMoreMessagesThanFit leaves those in the table that come while a receiver is behind.
 func TestMoreMessagesThanFit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 10000
@@ -226,6 +275,12 @@ func TestMoreMessagesThanFit(t *testing.T) {
 	})
 }
 
+// pass lets a while pass.
+func pass() {
+	<-time.After(10 * time.Second)
+	synctest.Wait()
+}
+
 func TestArrivedMessagesAreTruncated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutbox(t)
@@ -233,10 +288,6 @@ func TestArrivedMessagesAreTruncated(t *testing.T) {
 		slow.hold = true
 		stop := o.run(1)
 		o.add("a", "slow", "a", "a")
-		pass := func() {
-			<-time.After(10 * time.Second)
-			synctest.Wait()
-		}
 		pass()
 		require.Equal(t, []uint64{1}, o.truncations, "the second has not arrived")
 		pass()
