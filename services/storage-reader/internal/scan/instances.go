@@ -54,14 +54,18 @@ func lowHalf(partitionKey uint64) uint32 { return uint32(partitionKey) } //nolin
 const uuidSize = 16
 
 // instanceStretches returns where the rows of a table of ours are whose keys begin with a partition key. A filter for one
-// service key needs no more than the rows of its partition key.
+// service key needs no more than the rows of its partition keys: what is hashed for one of 2023 differs from today's. The
+// instances of a scope, whose partition key is a hash of that, are not found so.
 func instanceStretches(v View, t storage.Table, f *Filter) []stretch {
 	if encoded := f.exact[serviceKeyField]; encoded != nil {
 		// The partition key of an unkeyed invocation does not always follow from its service key.
 		if key := content(encoded); len(key) != uuidSize {
-			partitionKey := keyspace.HashKey(key)
-			lower := binary.BigEndian.AppendUint64([]byte{byte(t)}, partitionKey)
-			return []stretch{{v.Layout.PartitionOf(partitionKey), lower, storage.PrefixEnd(lower)}}
+			var stretches []stretch
+			for _, partitionKey := range []uint64{keyspace.HashKey(key), keyspace.HashText(string(key))} {
+				lower := binary.BigEndian.AppendUint64([]byte{byte(t)}, partitionKey)
+				stretches = append(stretches, stretch{v.Layout.PartitionOf(partitionKey), lower, storage.PrefixEnd(lower)})
+			}
+			return stretches
 		}
 	}
 	stretches := make([]stretch, len(v.Partitions))

@@ -91,19 +91,25 @@ func TestPassesOverOrderedTablesGoOnWhereTheLastOneEnded(t *testing.T) {
 	require.LessOrEqual(t, s.looked, 2)
 }
 
-// TestOneInstanceAmongManyIsFoundDirectly: the partition key follows from the service key.
+// TestOneInstanceAmongManyIsFoundDirectly: the partition key follows from the service key, in two ways.
 func TestOneInstanceAmongManyIsFoundDirectly(t *testing.T) {
 	s := newSource(t)
 	for n := range 1000 {
 		key := []byte(fmt.Sprint(n))
 		instance := storage.Instance{PartitionKey: keyspace.HashKey(key), Service: "S", Key: key}
 		s.at(instance.PartitionKey, func(tx *kv.Tx) { tx.Put(storage.StateKey(instance, []byte("k")), key) })
+		today := storage.Instance{PartitionKey: keyspace.HashText(string(key)), Service: "T", Key: key}
+		s.at(today.PartitionKey, func(tx *kv.Tx) { tx.Put(storage.StateKey(today, []byte("k")), key) })
 	}
 	rows := s.scan(prefix(stateKey(&scanv1.State{ServiceKey: []byte("500")})), small)
-	require.Equal(t, 1, len(rows)) //nolint:testifylint // it would print all rows
-	require.Equal(t, "500", string(rows[0].GetValue()))
-	require.Equal(t, uint32(keyspace.HashKey([]byte("500"))), rows[0].GetKey().GetState().GetPartitionKey())
-	require.LessOrEqual(t, s.looked, 4)
+	require.Equal(t, 2, len(rows)) //nolint:testifylint // it would print all rows
+	keys := map[string]uint32{}
+	for _, row := range rows {
+		require.Equal(t, "500", string(row.GetValue()))
+		keys[row.GetKey().GetState().GetServiceName()] = row.GetKey().GetState().GetPartitionKey()
+	}
+	require.Equal(t, map[string]uint32{"S": uint32(keyspace.HashKey([]byte("500"))), "T": uint32(keyspace.HashText("500"))}, keys)
+	require.LessOrEqual(t, s.looked, 8)
 }
 
 // TestChangesDuringAScan writes between the chunks: what was there all the time comes once, in order.

@@ -109,7 +109,8 @@ type ScanRequest_Key struct {
 }
 
 type ScanRequest_Prefix struct {
-	// All rows whose keys have the fields that are set; none is set for the whole table.
+	// All rows whose keys have the fields that are set; none is set for the whole table. By service_key, instances of a scope
+	// are not found.
 	Prefix *Key `protobuf:"bytes,3,opt,name=prefix,proto3,oneof"`
 }
 
