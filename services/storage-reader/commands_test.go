@@ -80,32 +80,38 @@ func TestCommands(t *testing.T) {
 func TestFlags(t *testing.T) {
 	r := filled(t)
 	for command, want := range map[string]int{
-		"state":                                 2,
-		"state --service Counter":               2,
-		"state --service Other":                 0,
-		"state --key a":                         2,
-		"state --key 0x0161":                    2,
-		"state --key b":                         0,
-		"state --key a --state-key count":       1,
-		"state --state-key 0x7a":                1,
-		"state --partition-key 121584814":       2,
-		"state --partition-key 1":               0,
-		"state --limit 1":                       1,
-		"status --service Counter":              1,
-		"status --key " + uuidOf(3):             1,
-		"journal --key a":                       19,
-		"journal --key a --index 3":             1,
-		"journal --limit 5":                     5,
-		"inbox --sequence 7":                    1,
-		"inbox --sequence 8":                    0,
-		"outbox --partition-id 1 --sequence 10": 1,
-		"outbox --partition-id 2":               0,
-		"deduplication --producer 2":            1,
-		"partition-state-machine --state 1":     1,
-		"partition_state_machine":               2,
-		"timers":                                3,
-		"timers --from 1970-01-01T00:00:05Z":    2,
-		"timers --to 1970-01-01T00:00:05Z":      2,
+		"state":                                                 3,
+		"state --service Counter":                               2,
+		"state --service Other":                                 0,
+		"state --key a":                                         3,
+		"state --service Cart --key a":                          1,
+		"state --service Cart --key 0x61":                       1,
+		"state --key 0x0161":                                    2,
+		"state --key b":                                         0,
+		"state --key a --state-key count":                       1,
+		"state --state-key 0x7a":                                1,
+		"state --partition-key 121584814":                       2,
+		"state --partition-key 1":                               0,
+		"state --limit 1":                                       1,
+		"status --service Counter":                              1,
+		"status --key " + uuidOf(3):                             1,
+		"journal --key " + rowstest.Mail().String():             1,
+		"timers --invocation " + rowstest.CartHolder().String(): 1,
+		"journal --key a":                                       20,
+		"status --service Cart --key a":                         1,
+		"timers --service Cart --key b":                         1,
+		"journal --key a --index 3":                             1,
+		"journal --limit 5":                                     5,
+		"inbox --sequence 7":                                    1,
+		"inbox --sequence 8":                                    0,
+		"outbox --partition-id 1 --sequence 10":                 1,
+		"outbox --partition-id 2":                               0,
+		"deduplication --producer 2":                            1,
+		"partition-state-machine --state 1":                     1,
+		"partition_state_machine":                               2,
+		"timers":                                                6,
+		"timers --from 1970-01-01T00:00:05Z":                    5,
+		"timers --to 1970-01-01T00:00:05Z":                      2,
 		"timers --from 1970-01-01T00:00:02.001Z --to 1970-01-01T00:00:05.999Z": 1,
 		"timers --invocation " + uuidOf(1):                                     2,
 		"timers --index 6 --service Counter":                                   1,
@@ -115,6 +121,29 @@ func TestFlags(t *testing.T) {
 		printed, err := run(r.address, args...)
 		require.NoError(t, err, command)
 		require.Equal(t, want, strings.Count(printed, "\n"), "%s\n%s", command, printed)
+	}
+}
+
+// TestIdsAreThoseOfTheInvocations: what is printed can be given to any other command. Half of an id is a hash that rows do not
+// have, of other things for services of today than for those of 2023.
+func TestIdsAreThoseOfTheInvocations(t *testing.T) {
+	r := filled(t)
+	for table, want := range map[string][]string{
+		"timers":  {rowstest.CartHolder().String(), rowstest.CartLater().String(), rowstest.Mail().String(), rowstest.Holder().String()},
+		"status":  {rowstest.CartHolder().String(), rowstest.Mail().String(), rowstest.Holder().String()},
+		"journal": {rowstest.CartHolder().String(), rowstest.Mail().String(), rowstest.Holder().String()},
+		"inbox":   {rowstest.Waiting().String()},
+	} {
+		for _, format := range [][]string{nil, {"--json"}} {
+			printed, err := run(r.address, append([]string{"storage", "scan", table}, format...)...)
+			require.NoError(t, err)
+			for _, id := range want {
+				require.Contains(t, printed, id, table)
+			}
+			if format == nil {
+				require.NotContains(t, printed, uuidOf(0x43), "of an unkeyed service")
+			}
+		}
 	}
 }
 

@@ -51,7 +51,8 @@ Tables, and the flags that choose among their rows:
                            the next sequence number in the inbox (0) and in the outbox (1)
 
 Keys and values are printed as text where they are text, and in hex (0x...) where they are not. --key takes the key as
-text, as a number or as a UUID; --key 0x... takes its bytes. It does not find the instances of a scope.`
+text, as a number or as a UUID; --key 0x... takes its bytes. It does not find the instances of a scope. A service without
+keys has the id of an invocation in place of a key.`
 
 const scanExamples = `  restate storage scan state --service my.Counter --key ada
   restate storage scan status

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	scanv1 "github.com/restate-go/restate/proto/gen/dev/restate/storage/scan/v1"
+
+	"github.com/restate-go/restate/pkg/ids"
 )
 
 // condition is a flag that asks for one value of a field of keys.
@@ -42,7 +44,7 @@ func conditionFlags() map[string]condition {
 		"state-key":     {[]protoreflect.Name{"state_key"}, "key within the state of the instance", bytesValues},
 		"sequence":      {[]protoreflect.Name{"sequence_number", "message_index"}, "position in the inbox or outbox", uint64Values},
 		"index":         {[]protoreflect.Name{"journal_index"}, "position in the journal", uint32Values},
-		"invocation":    {[]protoreflect.Name{"invocation_id"}, "UUID of the invocation", uuidValues},
+		"invocation":    {[]protoreflect.Name{"invocation_id"}, "id of the invocation, or the UUID in it", uuidValues},
 	}
 }
 
@@ -60,7 +62,12 @@ func textValues(text string) ([]protoreflect.Value, error) {
 	return []protoreflect.Value{protoreflect.ValueOfString(text)}, nil
 }
 
+// uuidValues takes the whole id of an invocation too: rows have the UUID in it.
 func uuidValues(text string) ([]protoreflect.Value, error) {
+	if id, err := ids.ParseInvocationID(text); err == nil {
+		u := id.UUID()
+		return []protoreflect.Value{protoreflect.ValueOfBytes(u[:])}, nil
+	}
 	u, err := uuid.Parse(text)
 	return []protoreflect.Value{protoreflect.ValueOfBytes(u[:])}, err
 }
@@ -85,6 +92,9 @@ func keyValues(text string) ([]protoreflect.Value, error) {
 		forms = append(forms, binary.AppendUvarint(nil, n))
 	}
 	if u, err := uuid.Parse(text); err == nil {
+		forms = append(forms, u[:])
+	} else if id, err := ids.ParseInvocationID(text); err == nil {
+		u := id.UUID()
 		forms = append(forms, u[:])
 	}
 	values := make([]protoreflect.Value, len(forms))

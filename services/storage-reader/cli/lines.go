@@ -34,6 +34,9 @@ func (l *lines) add(row *scanv1.Pair) error {
 	line := object{{"table", string(l.table.Name())}}
 	key := row.GetKey().ProtoReflect().Get(l.table).Message()
 	line = append(line, members(key)...)
+	if row.GetPrintableId() != "" {
+		line = append(line, member{"printable_id", row.GetPrintableId()})
+	}
 	value, err := valueOf(row)
 	if err != nil {
 		return err

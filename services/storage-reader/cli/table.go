@@ -70,7 +70,7 @@ func titles(number protoreflect.FieldNumber) []string {
 		1: {"PARTITION", "PRODUCER", "SEQUENCE"},
 		2: {"PARTITION", "NEXT IN", "SEQUENCE"},
 		3: {"SERVICE", "KEY", "SEQUENCE", "METHOD", "INVOCATION", "INVOKED BY", "ARGUMENT"},
-		4: {"SERVICE", "KEY", "INDEX", "ENTRY", "DONE", "DETAILS"},
+		4: {"SERVICE", "KEY", "INVOCATION", "INDEX", "ENTRY", "DONE", "DETAILS"},
 		5: {"PARTITION", "SEQUENCE", "MESSAGE", "TO", "CONTENT"},
 		6: {"SERVICE", "KEY", "STATE KEY", "VALUE"},
 		7: {"SERVICE", "KEY", "METHOD", "STATUS", "INVOCATION", "ENTRIES", "CREATED", "MODIFIED", "INVOKED BY", "WAITS FOR"},
@@ -92,7 +92,10 @@ func cellsOf(row *scanv1.Pair) ([]string, error) {
 		m, err := decode[domainv1.JournalEntry](row)
 		kind, done, details := entryCells(m)
 		j := k.Journal
-		return []string{j.GetServiceName(), keyText(j.GetServiceKey()), number(j.GetJournalIndex()), kind, done, details}, err
+		return []string{
+			j.GetServiceName(), instanceText(j.GetServiceKey(), row.GetPrintableId()), row.GetPrintableId(), number(j.GetJournalIndex()),
+			kind, done, details,
+		}, err
 	case *scanv1.Key_Outbox:
 		m, err := decode[domainv1.OutboxMessage](row)
 		kind, to, content := outboxCells(m)
@@ -135,7 +138,7 @@ func inboxCells(k *scanv1.Inbox, row *scanv1.Pair) ([]string, error) {
 	waiting := m.GetServiceInvocation()
 	return []string{
 		k.GetServiceName(), keyText(k.GetServiceKey()), number(k.GetSequenceNumber()), string(waiting.GetMethodName()),
-		invocationText(k.GetPartitionKey(), k.GetServiceKey(), waiting.GetId().GetInvocationId()),
+		invocationText(row.GetPrintableId(), waiting.GetId().GetInvocationId()),
 		sinkText(waiting.GetResponseSink()), bytesText(waiting.GetArgument()),
 	}, err
 }
@@ -158,8 +161,8 @@ func statusCells(k *scanv1.Status, row *scanv1.Pair) ([]string, error) {
 		waits = strings.Trim(fmt.Sprint(suspended.GetWaitingForCompletedEntries()), "[]")
 	}
 	return []string{
-		k.GetServiceName(), keyText(k.GetServiceKey()), string(by.GetJournalMeta().GetMethodName()), status,
-		invocationText(k.GetPartitionKey(), k.GetServiceKey(), by.GetInvocationId()), number(by.GetJournalMeta().GetLength()),
+		k.GetServiceName(), instanceText(k.GetServiceKey(), row.GetPrintableId()), string(by.GetJournalMeta().GetMethodName()), status,
+		invocationText(row.GetPrintableId(), by.GetInvocationId()), number(by.GetJournalMeta().GetLength()),
 		timeText(by.GetCreationTime()), timeText(by.GetModificationTime()), sinkText(by.GetResponseSink()), waits,
 	}, err
 }
@@ -171,26 +174,22 @@ func timerCells(k *scanv1.Timers, row *scanv1.Pair) ([]string, error) {
 		what, calls = "call", callText(due)
 	}
 	return []string{
-		timeText(k.GetTimestamp()), what, k.GetServiceName(), keyText(k.GetServiceKey()), timerText(k),
-		number(k.GetJournalIndex()), calls,
+		timeText(k.GetTimestamp()), what, k.GetServiceName(), instanceText(k.GetServiceKey(), row.GetPrintableId()),
+		invocationText(row.GetPrintableId(), k.GetInvocationId()), number(k.GetJournalIndex()), calls,
 	}, err
 }
 
-// timerText shows the id of the invocation that set the timer. The row has no partition key, not even a half.
-func timerText(k *scanv1.Timers) string {
-	if len(k.GetServiceKey()) == uuidSize {
-		return uuidText(k.GetInvocationId())
-	}
-	return invocationText(lowHalf(k.GetServiceKey()), k.GetServiceKey(), k.GetInvocationId())
-}
-
-// targetText names a service instance or one of its methods.
+// targetText names a service instance or one of its methods; an invocation of an unkeyed service by its id.
 func targetText(id *domainv1.ServiceInvocationId, method string) string {
 	if len(id.GetServiceName()) == 0 {
-		return uuidText(id.GetInvocationId())
+		return invocationText(id.GetPrintableId(), id.GetInvocationId())
 	}
 	target := string(id.GetServiceName())
-	if key := keyText(id.GetServiceKey()); key != "" {
+	key := instanceText(id.GetServiceKey(), id.GetPrintableId())
+	if key == "" && len(id.GetServiceKey()) > 0 {
+		key = id.GetPrintableId()
+	}
+	if key != "" {
 		target += "/" + key
 	}
 	if method != "" {

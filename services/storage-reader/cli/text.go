@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/restate-go/restate/pkg/ids"
-	"github.com/restate-go/restate/pkg/keyspace"
 )
 
 // uuidSize is the length of invocation ids, and of the keys that the runtime makes up for unkeyed services.
@@ -72,17 +71,25 @@ func uuidText(b []byte) string {
 	return u.String()
 }
 
-// invocationText shows the id of the invocation in full where that is certain: the rows lack half of it, which follows from
-// the key unless the invocation is of an unkeyed service and has an idempotency key.
-func invocationText(partitionKey uint32, serviceKey, invocation []byte) string {
-	if lowHalf(serviceKey) != partitionKey || len(invocation) != uuidSize {
+// invocationText shows the id of an invocation. A storage-reader of a release before this one tells no more than the UUID
+// in it, and the rest cannot be made up: what it is a hash of, not every row has.
+func invocationText(printable string, invocation []byte) string {
+	if printable == "" {
 		return uuidText(invocation)
 	}
-	return ids.MakeInvocationID(keyspace.HashKey(serviceKey), [16]byte(invocation)).String()
+	return printable
 }
 
-// lowHalf is what rows have of the hash of a key.
-func lowHalf(serviceKey []byte) uint32 { return uint32(keyspace.HashKey(serviceKey)) } //nolint:gosec // the low half is meant
+// instanceText shows the key of the instance that the invocation belongs to. An unkeyed service has none: what is stored in
+// its place is the UUID of the invocation.
+func instanceText(serviceKey []byte, printable string) string {
+	if id, err := ids.ParseInvocationID(printable); err == nil {
+		if u := id.UUID(); bytes.Equal(serviceKey, u[:]) {
+			return ""
+		}
+	}
+	return keyText(serviceKey)
+}
 
 // timeText shows a time that is in milliseconds since the epoch.
 func timeText(ms uint64) string {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	domainv1 "github.com/restate-go/restate/proto/gen/dev/restate/storage/domain/v1"
@@ -27,7 +28,7 @@ func InvocationID(id ids.InvocationID, target *journalv1.Target) *domainv1.Servi
 
 // ForgottenID names an invocation whose target is not known any more.
 func ForgottenID(id ids.InvocationID) *domainv1.ServiceInvocationId {
-	return &domainv1.ServiceInvocationId{InvocationId: uuidOf(id)}
+	return &domainv1.ServiceInvocationId{InvocationId: uuidOf(id), PrintableId: proto.String(id.String())}
 }
 
 func uuidOf(id ids.InvocationID) []byte {

@@ -113,6 +113,7 @@ func invocationResolution(request *journalv1.CallRequest) *domainv1.InvocationRe
 	return &domainv1.InvocationResolutionResult{Result: &domainv1.InvocationResolutionResult_Success_{
 		Success: &domainv1.InvocationResolutionResult_Success{
 			InvocationId: resolved.GetInvocationId(), ServiceKey: resolved.GetServiceKey(), SpanContext: resolved.GetSpanContext(),
+			PrintableId: resolved.PrintableId,
 		},
 	}}
 }
@@ -124,7 +125,7 @@ func callResolution(request *journalv1.CallRequest) *domainv1.BackgroundCallReso
 	}
 	return &domainv1.BackgroundCallResolutionResult{
 		InvocationId: uuidOf(id), ServiceKey: storage.InstanceOf(id, request.GetTarget()).Key,
-		SpanContext: spanContext(request.GetSpanContext()),
+		SpanContext: spanContext(request.GetSpanContext()), PrintableId: proto.String(id.String()),
 	}
 }
 

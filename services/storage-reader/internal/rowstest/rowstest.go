@@ -200,6 +200,7 @@ func Fill(t testing.TB, space func(partition uint32) kv.Space) {
 			&storagev1.Timer{Timer: &storagev1.Timer_DropInvocation{DropInvocation: &storagev1.DropInvocation{}}}))
 	})
 	f.write(1, f.partition)
+	f.today()
 }
 
 // holder writes the invocation with that journal, what waits for it, and its timers.
@@ -248,8 +249,12 @@ func (f filler) holder(tx *kv.Tx) {
 
 // start writes a call that is due at that time.
 func (f filler) start(at uint64, id ids.InvocationID, key string, by []byte) {
+	f.startOf(at, id, KeyedTarget("Counter", "Add", key), by)
+}
+
+func (f filler) startOf(at uint64, id ids.InvocationID, target *journalv1.Target, by []byte) {
 	f.at(id, func(tx *kv.Tx) {
-		PutFresh(f, tx, id, storagev1.Invocation_STATE_SCHEDULED, KeyedTarget("Counter", "Add", key), "later", by)
+		PutFresh(f, tx, id, storagev1.Invocation_STATE_SCHEDULED, target, "later", by)
 		require.NoError(f, storage.PutTimer(tx, storage.TimerID{FireAt: at, Invocation: id, Kind: storage.TimerStart},
 			&storagev1.Timer{Timer: &storagev1.Timer_StartInvocation{StartInvocation: &storagev1.StartInvocation{}}}))
 	})

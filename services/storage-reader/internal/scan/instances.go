@@ -124,7 +124,7 @@ func (state) rows(v View, u unit, after []byte, emit emitter) error {
 	if err != nil || !ok {
 		return err
 	}
-	return emit(u.key, value)
+	return emit(u.key, value, "")
 }
 
 // inbox is rows of our table of the same name, with the invocations that they name.
@@ -155,7 +155,7 @@ func (inbox) rows(v View, u unit, after []byte, emit emitter) error {
 	if err != nil || waiting == nil {
 		return err
 	}
-	return emit.message(u.key, &domainv1.InboxEntry{ServiceInvocation: waiting})
+	return emit.message(u.key, &domainv1.InboxEntry{ServiceInvocation: waiting}, id.String())
 }
 
 // status is the invocations that hold a service instance: those that run or are suspended.
@@ -193,7 +193,7 @@ func (status) rows(v View, u unit, after []byte, emit emitter) error {
 	if err != nil {
 		return err
 	}
-	return emit.message(u.key, domain.Status(id, invocation, sink))
+	return emit.message(u.key, domain.Status(id, invocation, sink), id.String())
 }
 
 // inProgress says whether the invocation has begun and is not over.

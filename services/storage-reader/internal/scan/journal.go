@@ -63,7 +63,7 @@ func (w *walk) commands(length uint32) error {
 		if err != nil {
 			return err
 		}
-		return w.emit.message(w.key(index), message)
+		return w.emit.message(w.key(index), message, w.id.String())
 	})
 }
 
@@ -96,6 +96,6 @@ func (w *walk) early() error {
 		if result == nil {
 			return nil
 		}
-		return w.emit.message(w.key(id), domain.EarlyResult(result))
+		return w.emit.message(w.key(id), domain.EarlyResult(result), w.id.String())
 	})
 }

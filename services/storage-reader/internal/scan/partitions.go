@@ -111,7 +111,7 @@ func (deduplication) rows(v View, u unit, after []byte, emit emitter) error {
 	if err != nil || row == nil {
 		return err
 	}
-	return emit(u.key, appendUint64(nil, row.GetSequence()))
+	return emit(u.key, appendUint64(nil, row.GetSequence()), "")
 }
 
 // The rows of machine.
@@ -149,7 +149,7 @@ func (machine) rows(v View, u unit, after []byte, emit emitter) error {
 	if binary.BigEndian.Uint64(u.key[partitionSize:]) == nextOutboxSequence {
 		value = meta.GetNextOutboxSequence()
 	}
-	return emit(u.key, appendUint64(nil, value))
+	return emit(u.key, appendUint64(nil, value), "")
 }
 
 // outbox is rows of our table of the same name.
@@ -175,7 +175,7 @@ func (outbox) rows(v View, u unit, after []byte, emit emitter) error {
 	if err != nil {
 		return err
 	}
-	return emit.message(u.key, message)
+	return emit.message(u.key, message, "")
 }
 
 // timers is rows of our table of the same name: sleeps and delayed calls. Our third kind, which drops results that were
@@ -214,14 +214,18 @@ func (timers) rows(v View, u unit, after []byte, emit emitter) error {
 	if err != nil || stored == nil {
 		return err
 	}
+	owner, _, err := timerOwner(v, id)
+	if err != nil || owner == nil {
+		return err
+	}
 	if id.Kind == storage.TimerSleep {
-		return emit.message(u.key, domain.SleepTimer())
+		return emit.message(u.key, domain.SleepTimer(), owner.GetPrintableId())
 	}
 	due, err := serviceInvocation(v, id.Invocation)
 	if err != nil || due == nil {
 		return err
 	}
-	return emit.message(u.key, domain.CallTimer(due))
+	return emit.message(u.key, domain.CallTimer(due), owner.GetPrintableId())
 }
 
 // timerOwner returns the invocation that set the timer, and which step of it did; nil for a timer that has no row.

@@ -92,7 +92,7 @@ var errFull = errors.New("full")
 // read reads one chunk, and returns what is left: units, and the last row of the first of them.
 func (o *output) read(v View, units []unit, last []byte) (chunk []*scanv1.Pair, left []unit, until []byte, err error) {
 	size := 0
-	emit := func(key, value []byte) error {
+	emit := func(key, value []byte, about string) error {
 		if size >= o.limit {
 			return errFull
 		}
@@ -105,7 +105,11 @@ func (o *output) read(v View, units []unit, last []byte) (chunk []*scanv1.Pair, 
 			return err
 		}
 		size += len(key) + len(value)
-		chunk = append(chunk, &scanv1.Pair{Key: decoded, Value: value})
+		pair := &scanv1.Pair{Key: decoded, Value: value}
+		if about != "" {
+			pair.PrintableId = &about
+		}
+		chunk = append(chunk, pair)
 		return nil
 	}
 	for ; len(units) > 0; units, last = units[1:], nil {

@@ -19,15 +19,15 @@ type table interface {
 	rows(v View, u unit, after []byte, emit emitter) error
 }
 
-// emitter takes a row. It keeps both.
-type emitter func(key, value []byte) error
+// emitter takes a row, and the printable id of the invocation that it is about; empty for none. It keeps key and value.
+type emitter func(key, value []byte, about string) error
 
-func (e emitter) message(key []byte, m proto.Message) error {
+func (e emitter) message(key []byte, m proto.Message, about string) error {
 	value, err := proto.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode the row %x: %w", key, err)
 	}
-	return e(key, value)
+	return e(key, value, about)
 }
 
 // tableOf returns where the rows come from that the filter asks for.

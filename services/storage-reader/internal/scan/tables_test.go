@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -56,7 +57,7 @@ func render(t *testing.T, pairs []*scanv1.Pair) string {
 	t.Helper()
 	var out bytes.Buffer
 	for _, pair := range pairs {
-		fmt.Fprintln(&out, compact(t, pair.GetKey()))
+		fmt.Fprintln(&out, strings.TrimSpace(compact(t, pair.GetKey())+" "+pair.GetPrintableId()))
 		m := valueOf(pair.GetKey())
 		switch {
 		case m != nil:

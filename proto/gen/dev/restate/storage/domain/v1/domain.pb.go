@@ -4,8 +4,10 @@
 // 	protoc        (unknown)
 // source: dev/restate/storage/domain/v1/domain.proto
 
-// The values of the rows that dev.restate.storage.scan.v1.Storage hands out, as in release 0.1.6 of the
-// server of 2023. Names of services and methods are bytes here, and invocation ids have 16 bytes. Times are in milliseconds since the epoch.
+// The values of the rows that dev.restate.storage.scan.v1.Storage hands out, as in release 0.1.6 of the server of 2023. Names
+// of services and methods are bytes here, and invocation ids have 16 bytes. Times are in milliseconds since the epoch.
+//
+// Fields named printable_id are not of that time: the whole id, as everything else prints it.
 
 package domainv1
 
@@ -30,6 +32,7 @@ type ServiceInvocationId struct {
 	ServiceName   []byte                 `protobuf:"bytes,1,opt,name=service_name,json=serviceName,proto3" json:"service_name,omitempty"`
 	ServiceKey    []byte                 `protobuf:"bytes,2,opt,name=service_key,json=serviceKey,proto3" json:"service_key,omitempty"`
 	InvocationId  []byte                 `protobuf:"bytes,3,opt,name=invocation_id,json=invocationId,proto3" json:"invocation_id,omitempty"`
+	PrintableId   *string                `protobuf:"bytes,4,opt,name=printable_id,json=printableId,proto3,oneof" json:"printable_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -83,6 +86,13 @@ func (x *ServiceInvocationId) GetInvocationId() []byte {
 		return x.InvocationId
 	}
 	return nil
+}
+
+func (x *ServiceInvocationId) GetPrintableId() string {
+	if x != nil && x.PrintableId != nil {
+		return *x.PrintableId
+	}
+	return ""
 }
 
 type ServiceInvocation struct {
@@ -1243,6 +1253,7 @@ type BackgroundCallResolutionResult struct {
 	InvocationId  []byte                 `protobuf:"bytes,1,opt,name=invocation_id,json=invocationId,proto3" json:"invocation_id,omitempty"`
 	ServiceKey    []byte                 `protobuf:"bytes,2,opt,name=service_key,json=serviceKey,proto3" json:"service_key,omitempty"`
 	SpanContext   *SpanContext           `protobuf:"bytes,3,opt,name=span_context,json=spanContext,proto3" json:"span_context,omitempty"`
+	PrintableId   *string                `protobuf:"bytes,4,opt,name=printable_id,json=printableId,proto3,oneof" json:"printable_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1296,6 +1307,13 @@ func (x *BackgroundCallResolutionResult) GetSpanContext() *SpanContext {
 		return x.SpanContext
 	}
 	return nil
+}
+
+func (x *BackgroundCallResolutionResult) GetPrintableId() string {
+	if x != nil && x.PrintableId != nil {
+		return *x.PrintableId
+	}
+	return ""
 }
 
 type ResponseResult struct {
@@ -2680,6 +2698,7 @@ type InvocationResolutionResult_Success struct {
 	InvocationId  []byte                 `protobuf:"bytes,1,opt,name=invocation_id,json=invocationId,proto3" json:"invocation_id,omitempty"`
 	ServiceKey    []byte                 `protobuf:"bytes,2,opt,name=service_key,json=serviceKey,proto3" json:"service_key,omitempty"`
 	SpanContext   *SpanContext           `protobuf:"bytes,3,opt,name=span_context,json=spanContext,proto3" json:"span_context,omitempty"`
+	PrintableId   *string                `protobuf:"bytes,4,opt,name=printable_id,json=printableId,proto3,oneof" json:"printable_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2733,6 +2752,13 @@ func (x *InvocationResolutionResult_Success) GetSpanContext() *SpanContext {
 		return x.SpanContext
 	}
 	return nil
+}
+
+func (x *InvocationResolutionResult_Success) GetPrintableId() string {
+	if x != nil && x.PrintableId != nil {
+		return *x.PrintableId
+	}
+	return ""
 }
 
 type ResponseResult_ResponseSuccess struct {
@@ -3001,12 +3027,14 @@ var File_dev_restate_storage_domain_v1_domain_proto protoreflect.FileDescriptor
 
 const file_dev_restate_storage_domain_v1_domain_proto_rawDesc = "" +
 	"\n" +
-	"*dev/restate/storage/domain/v1/domain.proto\x12\x1ddev.restate.storage.domain.v1\x1a\x1bgoogle/protobuf/empty.proto\"~\n" +
+	"*dev/restate/storage/domain/v1/domain.proto\x12\x1ddev.restate.storage.domain.v1\x1a\x1bgoogle/protobuf/empty.proto\"\xb7\x01\n" +
 	"\x13ServiceInvocationId\x12!\n" +
 	"\fservice_name\x18\x01 \x01(\fR\vserviceName\x12\x1f\n" +
 	"\vservice_key\x18\x02 \x01(\fR\n" +
 	"serviceKey\x12#\n" +
-	"\rinvocation_id\x18\x03 \x01(\fR\finvocationId\"\xc6\x02\n" +
+	"\rinvocation_id\x18\x03 \x01(\fR\finvocationId\x12&\n" +
+	"\fprintable_id\x18\x04 \x01(\tH\x00R\vprintableId\x88\x01\x01B\x0f\n" +
+	"\r_printable_id\"\xc6\x02\n" +
 	"\x11ServiceInvocation\x12B\n" +
 	"\x02id\x18\x01 \x01(\v22.dev.restate.storage.domain.v1.ServiceInvocationIdR\x02id\x12\x1f\n" +
 	"\vmethod_name\x18\x02 \x01(\fR\n" +
@@ -3133,21 +3161,25 @@ const file_dev_restate_storage_domain_v1_domain_proto_rawDesc = "" +
 	"\x06Custom\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12!\n" +
 	"\frequires_ack\x18\x02 \x01(\bR\vrequiresAckB\x06\n" +
-	"\x04kind\"\xd4\x02\n" +
+	"\x04kind\"\x8d\x03\n" +
 	"\x1aInvocationResolutionResult\x12,\n" +
 	"\x04none\x18\x01 \x01(\v2\x16.google.protobuf.EmptyH\x00R\x04none\x12]\n" +
-	"\asuccess\x18\x02 \x01(\v2A.dev.restate.storage.domain.v1.InvocationResolutionResult.SuccessH\x00R\asuccess\x1a\x9e\x01\n" +
+	"\asuccess\x18\x02 \x01(\v2A.dev.restate.storage.domain.v1.InvocationResolutionResult.SuccessH\x00R\asuccess\x1a\xd7\x01\n" +
 	"\aSuccess\x12#\n" +
 	"\rinvocation_id\x18\x01 \x01(\fR\finvocationId\x12\x1f\n" +
 	"\vservice_key\x18\x02 \x01(\fR\n" +
 	"serviceKey\x12M\n" +
-	"\fspan_context\x18\x03 \x01(\v2*.dev.restate.storage.domain.v1.SpanContextR\vspanContextB\b\n" +
-	"\x06result\"\xb5\x01\n" +
+	"\fspan_context\x18\x03 \x01(\v2*.dev.restate.storage.domain.v1.SpanContextR\vspanContext\x12&\n" +
+	"\fprintable_id\x18\x04 \x01(\tH\x00R\vprintableId\x88\x01\x01B\x0f\n" +
+	"\r_printable_idB\b\n" +
+	"\x06result\"\xee\x01\n" +
 	"\x1eBackgroundCallResolutionResult\x12#\n" +
 	"\rinvocation_id\x18\x01 \x01(\fR\finvocationId\x12\x1f\n" +
 	"\vservice_key\x18\x02 \x01(\fR\n" +
 	"serviceKey\x12M\n" +
-	"\fspan_context\x18\x03 \x01(\v2*.dev.restate.storage.domain.v1.SpanContextR\vspanContext\"\x83\x03\n" +
+	"\fspan_context\x18\x03 \x01(\v2*.dev.restate.storage.domain.v1.SpanContextR\vspanContext\x12&\n" +
+	"\fprintable_id\x18\x04 \x01(\tH\x00R\vprintableId\x88\x01\x01B\x0f\n" +
+	"\r_printable_id\"\x83\x03\n" +
 	"\x0eResponseResult\x12j\n" +
 	"\x10response_success\x18\x01 \x01(\v2=.dev.restate.storage.domain.v1.ResponseResult.ResponseSuccessH\x00R\x0fresponseSuccess\x12j\n" +
 	"\x10response_failure\x18\x02 \x01(\v2=.dev.restate.storage.domain.v1.ResponseResult.ResponseFailureH\x00R\x0fresponseFailure\x1a'\n" +
@@ -3317,6 +3349,7 @@ func file_dev_restate_storage_domain_v1_domain_proto_init() {
 	if File_dev_restate_storage_domain_v1_domain_proto != nil {
 		return
 	}
+	file_dev_restate_storage_domain_v1_domain_proto_msgTypes[0].OneofWrappers = []any{}
 	file_dev_restate_storage_domain_v1_domain_proto_msgTypes[3].OneofWrappers = []any{
 		(*ServiceInvocationResponseSink_None_)(nil),
 		(*ServiceInvocationResponseSink_PartitionProcessor_)(nil),
@@ -3363,6 +3396,7 @@ func file_dev_restate_storage_domain_v1_domain_proto_init() {
 		(*InvocationResolutionResult_None)(nil),
 		(*InvocationResolutionResult_Success_)(nil),
 	}
+	file_dev_restate_storage_domain_v1_domain_proto_msgTypes[13].OneofWrappers = []any{}
 	file_dev_restate_storage_domain_v1_domain_proto_msgTypes[14].OneofWrappers = []any{
 		(*ResponseResult_ResponseSuccess_)(nil),
 		(*ResponseResult_ResponseFailure_)(nil),
@@ -3376,6 +3410,7 @@ func file_dev_restate_storage_domain_v1_domain_proto_init() {
 		(*Timer_CompleteSleepEntry)(nil),
 		(*Timer_Invoke)(nil),
 	}
+	file_dev_restate_storage_domain_v1_domain_proto_msgTypes[41].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -183,7 +183,10 @@ type Pair struct {
 	// Every field is set.
 	Key *Key `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// What it holds depends on the table; see the package dev.restate.storage.domain.v1.
-	Value         []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Value []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// The whole id of the invocation that the row is about, as everything else prints it: inv_... In inbox the one that waits,
+	// in timers the one that set the timer. The contract of 2023 does not have this field, and its ids lack the partition key.
+	PrintableId   *string `protobuf:"bytes,3,opt,name=printable_id,json=printableId,proto3,oneof" json:"printable_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -230,6 +233,13 @@ func (x *Pair) GetValue() []byte {
 		return x.Value
 	}
 	return nil
+}
+
+func (x *Pair) GetPrintableId() string {
+	if x != nil && x.PrintableId != nil {
+		return *x.PrintableId
+	}
+	return ""
 }
 
 type Key struct {
@@ -938,10 +948,12 @@ const file_dev_restate_storage_scan_v1_scan_proto_rawDesc = "" +
 	"\x06filter\"s\n" +
 	"\x05Range\x126\n" +
 	"\x05start\x18\x01 \x01(\v2 .dev.restate.storage.scan.v1.KeyR\x05start\x122\n" +
-	"\x03end\x18\x02 \x01(\v2 .dev.restate.storage.scan.v1.KeyR\x03end\"P\n" +
+	"\x03end\x18\x02 \x01(\v2 .dev.restate.storage.scan.v1.KeyR\x03end\"\x89\x01\n" +
 	"\x04Pair\x122\n" +
 	"\x03key\x18\x01 \x01(\v2 .dev.restate.storage.scan.v1.KeyR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\"\xc5\x04\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12&\n" +
+	"\fprintable_id\x18\x03 \x01(\tH\x00R\vprintableId\x88\x01\x01B\x0f\n" +
+	"\r_printable_id\"\xc5\x04\n" +
 	"\x03Key\x12R\n" +
 	"\rdeduplication\x18\x01 \x01(\v2*.dev.restate.storage.scan.v1.DeduplicationH\x00R\rdeduplication\x12l\n" +
 	"\x17partition_state_machine\x18\x02 \x01(\v22.dev.restate.storage.scan.v1.PartitionStateMachineH\x00R\x15partitionStateMachine\x12:\n" +
@@ -1086,6 +1098,7 @@ func file_dev_restate_storage_scan_v1_scan_proto_init() {
 		(*ScanRequest_Prefix)(nil),
 		(*ScanRequest_Range)(nil),
 	}
+	file_dev_restate_storage_scan_v1_scan_proto_msgTypes[2].OneofWrappers = []any{}
 	file_dev_restate_storage_scan_v1_scan_proto_msgTypes[3].OneofWrappers = []any{
 		(*Key_Deduplication)(nil),
 		(*Key_PartitionStateMachine)(nil),
