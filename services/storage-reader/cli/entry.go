@@ -66,6 +66,9 @@ func entryCells(row *domainv1.JournalEntry) (kind, done, details string) {
 		done = "no"
 	}
 	if custom := header.GetCustom(); custom != nil {
+		if command := commandOfToday(row.GetEntry()); command != nil {
+			return commandKind(command), done, commandText(command, row.GetEntry().GetCompletion())
+		}
 		if custom.GetCode() == sideEffect {
 			return "side effect", done, sideEffectText(row.GetEntry().GetRawEntry())
 		}
@@ -75,7 +78,7 @@ func entryCells(row *domainv1.JournalEntry) (kind, done, details string) {
 	if m == nil {
 		return kind, done, bytesText(row.GetEntry().GetRawEntry())
 	}
-	return kind, done, payloadText(m)
+	return kind, done, payloadText(header, m)
 }
 
 // entryKind names an entry. awaited says that a result completes it, which it may have already.
@@ -101,13 +104,15 @@ func entryKind(header *domainv1.EnrichedEntryHeader) (kind string, completed, aw
 		return "awakeable", h.Awakeable.GetIsCompleted(), true
 	case *domainv1.EnrichedEntryHeader_CompleteAwakeable_:
 		return "complete awakeable", false, false
+	case *domainv1.EnrichedEntryHeader_Custom_:
+		return "custom", h.Custom.GetIsCompleted(), h.Custom.IsCompleted != nil
 	default:
 		return "custom", false, false
 	}
 }
 
 // payloadText shows the content of an entry.
-func payloadText(m proto.Message) string {
+func payloadText(header *domainv1.EnrichedEntryHeader, m proto.Message) string {
 	switch e := m.(type) {
 	case *protocol.PollInputStreamEntryMessage:
 		return bytesText(e.GetValue())
@@ -129,13 +134,15 @@ func payloadText(m proto.Message) string {
 	case *protocol.SleepEntryMessage:
 		return "until " + timeText(e.GetWakeUpTime())
 	case *protocol.InvokeEntryMessage:
-		call := e.GetServiceName() + "/" + e.GetMethodName() + " " + bytesText(e.GetParameter())
+		made := header.GetInvoke().GetResolutionResult().GetSuccess()
+		call := calleeText(e.GetServiceName(), e.GetMethodName(), made) + " " + bytesText(e.GetParameter())
 		if e.GetResult() != nil {
 			call += " -> " + resultText(e.GetValue(), e.GetFailure())
 		}
 		return call
 	case *protocol.BackgroundInvokeEntryMessage:
-		call := e.GetServiceName() + "/" + e.GetMethodName() + " " + bytesText(e.GetParameter())
+		made := header.GetBackgroundCall().GetResolutionResult()
+		call := calleeText(e.GetServiceName(), e.GetMethodName(), made) + " " + bytesText(e.GetParameter())
 		if e.GetInvokeTime() != 0 {
 			call += " at " + timeText(e.GetInvokeTime())
 		}
@@ -152,6 +159,19 @@ func payloadText(m proto.Message) string {
 	}
 }
 
+// callee is the invocation that a call became.
+type callee interface {
+	GetServiceKey() []byte
+	GetPrintableId() string
+}
+
+func calleeText(service, method string, made callee) string {
+	if key := instanceText(made.GetServiceKey(), made.GetPrintableId()); key != "" {
+		service += "/" + key
+	}
+	return service + "/" + method
+}
+
 func resultText(value []byte, failure *protocol.Failure) string {
 	if failure != nil {
 		return failureText(failure.GetCode(), failure.GetMessage())
@@ -163,7 +183,7 @@ func resultText(value []byte, failure *protocol.Failure) string {
 }
 
 func failureText(code uint32, message string) string {
-	return fmt.Sprintf("failure %d: %s", code, message)
+	return fmt.Sprintf("failure %d: %s", code, bytesText([]byte(message)))
 }
 
 func completionText(result *domainv1.CompletionResult) string {

@@ -108,12 +108,17 @@ func messageIn(m proto.Message, err error) (object, error) {
 func entryObject(m *domainv1.JournalEntry) object {
 	entry := m.GetEntry()
 	payload := decodeEntry(entry)
+	if command := commandOfToday(entry); command != nil {
+		payload = command
+	}
 	if payload == nil {
 		return members(m.ProtoReflect())
 	}
-	return object{{"entry", object{
-		{"header", members(entry.GetHeader().ProtoReflect())}, {"payload", members(payload.ProtoReflect())},
-	}}}
+	shown := object{{"header", members(entry.GetHeader().ProtoReflect())}, {"payload", members(payload.ProtoReflect())}}
+	if entry.GetCompletion() != nil {
+		shown = append(shown, member{"completion", members(entry.GetCompletion().ProtoReflect())})
+	}
+	return object{{"entry", shown}}
 }
 
 // members returns what is set of a message, and its numbers in any case.

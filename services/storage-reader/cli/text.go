@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"strconv"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -99,8 +100,14 @@ func timeText(ms uint64) string {
 // maxShown is how many characters of a value a table shows.
 const maxShown = 120
 
-// shortened cuts what is too long for a cell.
+// shortened cuts what is too long for a cell, and takes out what would tear the table: line ends and tabs in names.
 func shortened(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 	if utf8.RuneCountInString(s) <= maxShown {
 		return s
 	}

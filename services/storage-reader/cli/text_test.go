@@ -68,6 +68,7 @@ func TestKeysMayBeWrittenInAnyForm(t *testing.T) {
 func TestLongValuesAreCut(t *testing.T) {
 	require.Equal(t, strings.Repeat("ü", maxShown), shortened(strings.Repeat("ü", maxShown)))
 	require.Equal(t, strings.Repeat("ü", maxShown-1)+"…", shortened(strings.Repeat("ü", maxShown+1)))
+	require.Equal(t, "two lines of text", shortened("two\nlines\tof text"), "a row has one line")
 }
 
 // TestRowsAreNotKeptForLong: a table may have more of them than fit into memory.

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -10,7 +11,9 @@ import (
 	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 
 	"github.com/restate-go/restate/pkg/ids"
+	"github.com/restate-go/restate/pkg/serviceprotocol/frame"
 	v0 "github.com/restate-go/restate/pkg/serviceprotocol/v0"
+	v5 "github.com/restate-go/restate/pkg/serviceprotocol/v5"
 	"github.com/restate-go/restate/pkg/storage"
 )
 
@@ -25,27 +28,74 @@ func CompletionID(command *journalv1.Command) (id uint32, ok bool) {
 		return c.Call.GetCompletionId(), true
 	case *journalv1.Command_Awakeable:
 		return c.Awakeable.GetCompletionId(), true
+	case *journalv1.Command_GetStateKeys:
+		return c.GetStateKeys.GetCompletionId(), true
+	case *journalv1.Command_GetPromise:
+		return c.GetPromise.GetCompletionId(), true
+	case *journalv1.Command_PeekPromise:
+		return c.PeekPromise.GetCompletionId(), true
+	case *journalv1.Command_CompletePromise:
+		return c.CompletePromise.GetCompletionId(), true
+	case *journalv1.Command_Run:
+		return c.Run.GetCompletionId(), true
+	case *journalv1.Command_AttachInvocation:
+		return c.AttachInvocation.GetCompletionId(), true
+	case *journalv1.Command_GetInvocationOutput:
+		return c.GetInvocationOutput.GetCompletionId(), true
 	default:
 		return 0, false
 	}
 }
 
 // Entry is a step of a journal, with the result that completes it if that has arrived. A step that the protocol of the
-// time cannot express is shown as a custom one of code 0, whose content is the restate.journal.v1.Command.
+// time cannot express is shown as a custom one, in the protocol of today; if that cannot either, its code is 0 and its
+// content the restate.journal.v1.Command.
 func Entry(command *journalv1.Command, result *journalv1.Result) (*domainv1.JournalEntry, error) {
 	header := headerOf(command, result != nil)
 	if header == nil {
-		raw, err := proto.Marshal(command)
-		if err != nil {
-			return nil, fmt.Errorf("encode a step of a journal: %w", err)
-		}
-		return entry(custom(0, command.GetAckRequested()), raw), nil
+		return entryOfToday(command, result)
 	}
 	frame, err := v0.EncodeCommand(command, result)
 	if err != nil {
 		return nil, err
 	}
 	return entry(header, frame.Payload), nil
+}
+
+func entryOfToday(command *journalv1.Command, result *journalv1.Result) (*domainv1.JournalEntry, error) {
+	if encoded, err := v5.MaxVersion.AppendCommand(nil, command); err == nil {
+		code := binary.BigEndian.Uint16(encoded)
+		header := custom(uint32(code), command.GetAckRequested())
+		if _, awaited := CompletionID(command); awaited {
+			header.GetCustom().IsCompleted = proto.Bool(result != nil)
+		}
+		row := entry(header, encoded[frame.HeaderSize:])
+		row.GetEntry().Completion = completionOf(result)
+		return row, nil
+	}
+	raw, err := proto.Marshal(command)
+	if err != nil {
+		return nil, fmt.Errorf("encode a step of a journal: %w", err)
+	}
+	return entry(custom(0, command.GetAckRequested()), raw), nil
+}
+
+// completionOf returns nil where nothing has arrived that is a value, void or a failure.
+func completionOf(result *journalv1.Result) *domainv1.CompletionResult {
+	switch r := result.GetResult().(type) {
+	case *journalv1.Result_Value:
+		return &domainv1.CompletionResult{Result: &domainv1.CompletionResult_Success_{
+			Success: &domainv1.CompletionResult_Success{Value: r.Value},
+		}}
+	case *journalv1.Result_Failure:
+		return &domainv1.CompletionResult{Result: &domainv1.CompletionResult_Failure_{
+			Failure: &domainv1.CompletionResult_Failure{ErrorCode: r.Failure.GetCode(), Message: []byte(r.Failure.GetMessage())},
+		}}
+	case *journalv1.Result_Void:
+		return &domainv1.CompletionResult{Result: &domainv1.CompletionResult_Empty_{Empty: &domainv1.CompletionResult_Empty{}}}
+	default:
+		return nil
+	}
 }
 
 func entry(header *domainv1.EnrichedEntryHeader, raw []byte) *domainv1.JournalEntry {

@@ -7,7 +7,8 @@
 // The values of the rows that dev.restate.storage.scan.v1.Storage hands out, as in release 0.1.6 of the server of 2023. Names
 // of services and methods are bytes here, and invocation ids have 16 bytes. Times are in milliseconds since the epoch.
 //
-// Fields named printable_id are not of that time: the whole id, as everything else prints it.
+// Not of that time are the fields named printable_id, the whole id as everything else prints it, and what Entry and Custom
+// say of today's SDKs.
 
 package domainv1
 
@@ -775,7 +776,9 @@ type Entry struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Header *EnrichedEntryHeader   `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
 	// The payload of the entry in the service protocol.
-	RawEntry      []byte `protobuf:"bytes,2,opt,name=raw_entry,json=rawEntry,proto3" json:"raw_entry,omitempty"`
+	RawEntry []byte `protobuf:"bytes,2,opt,name=raw_entry,json=rawEntry,proto3" json:"raw_entry,omitempty"`
+	// Of a custom entry: the result that has arrived, if it is a value or a failure.
+	Completion    *CompletionResult `protobuf:"bytes,3,opt,name=completion,proto3" json:"completion,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -820,6 +823,13 @@ func (x *Entry) GetHeader() *EnrichedEntryHeader {
 func (x *Entry) GetRawEntry() []byte {
 	if x != nil {
 		return x.RawEntry
+	}
+	return nil
+}
+
+func (x *Entry) GetCompletion() *CompletionResult {
+	if x != nil {
+		return x.Completion
 	}
 	return nil
 }
@@ -2641,10 +2651,14 @@ func (*EnrichedEntryHeader_CompleteAwakeable) Descriptor() ([]byte, []int) {
 	return file_dev_restate_storage_domain_v1_domain_proto_rawDescGZIP(), []int{11, 9}
 }
 
+// A step that the protocol of 2023 does not have. The codes of SDKs of the time begin at 0xfc00; those from 0x0400 on are
+// of commands in the protocol of today's SDKs (restate.serviceprotocol.v5).
 type EnrichedEntryHeader_Custom struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Code          uint32                 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
-	RequiresAck   bool                   `protobuf:"varint,2,opt,name=requires_ack,json=requiresAck,proto3" json:"requires_ack,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Code        uint32                 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	RequiresAck bool                   `protobuf:"varint,2,opt,name=requires_ack,json=requiresAck,proto3" json:"requires_ack,omitempty"`
+	// Whether the result has arrived; not set for a step that has none.
+	IsCompleted   *bool `protobuf:"varint,3,opt,name=is_completed,json=isCompleted,proto3,oneof" json:"is_completed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2689,6 +2703,13 @@ func (x *EnrichedEntryHeader_Custom) GetCode() uint32 {
 func (x *EnrichedEntryHeader_Custom) GetRequiresAck() bool {
 	if x != nil {
 		return x.RequiresAck
+	}
+	return false
+}
+
+func (x *EnrichedEntryHeader_Custom) GetIsCompleted() bool {
+	if x != nil && x.IsCompleted != nil {
+		return *x.IsCompleted
 	}
 	return false
 }
@@ -3107,10 +3128,13 @@ const file_dev_restate_storage_domain_v1_domain_proto_rawDesc = "" +
 	"\fJournalEntry\x12<\n" +
 	"\x05entry\x18\x01 \x01(\v2$.dev.restate.storage.domain.v1.EntryH\x00R\x05entry\x12^\n" +
 	"\x11completion_result\x18\x02 \x01(\v2/.dev.restate.storage.domain.v1.CompletionResultH\x00R\x10completionResultB\x06\n" +
-	"\x04kind\"p\n" +
+	"\x04kind\"\xc1\x01\n" +
 	"\x05Entry\x12J\n" +
 	"\x06header\x18\x01 \x01(\v22.dev.restate.storage.domain.v1.EnrichedEntryHeaderR\x06header\x12\x1b\n" +
-	"\traw_entry\x18\x02 \x01(\fR\brawEntry\"\xd3\x03\n" +
+	"\traw_entry\x18\x02 \x01(\fR\brawEntry\x12O\n" +
+	"\n" +
+	"completion\x18\x03 \x01(\v2/.dev.restate.storage.domain.v1.CompletionResultR\n" +
+	"completion\"\xd3\x03\n" +
 	"\x10CompletionResult\x12G\n" +
 	"\x03ack\x18\x01 \x01(\v23.dev.restate.storage.domain.v1.CompletionResult.AckH\x00R\x03ack\x12M\n" +
 	"\x05empty\x18\x02 \x01(\v25.dev.restate.storage.domain.v1.CompletionResult.EmptyH\x00R\x05empty\x12S\n" +
@@ -3124,7 +3148,7 @@ const file_dev_restate_storage_domain_v1_domain_proto_rawDesc = "" +
 	"\n" +
 	"error_code\x18\x01 \x01(\rR\terrorCode\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\fR\amessageB\b\n" +
-	"\x06result\"\xa5\r\n" +
+	"\x06result\"\xde\r\n" +
 	"\x13EnrichedEntryHeader\x12p\n" +
 	"\x11poll_input_stream\x18\x01 \x01(\v2B.dev.restate.storage.domain.v1.EnrichedEntryHeader.PollInputStreamH\x00R\x0fpollInputStream\x12f\n" +
 	"\routput_stream\x18\x02 \x01(\v2?.dev.restate.storage.domain.v1.EnrichedEntryHeader.OutputStreamH\x00R\foutputStream\x12Z\n" +
@@ -3157,10 +3181,12 @@ const file_dev_restate_storage_domain_v1_domain_proto_rawDesc = "" +
 	"\x11resolution_result\x18\x01 \x01(\v2=.dev.restate.storage.domain.v1.BackgroundCallResolutionResultR\x10resolutionResult\x1a.\n" +
 	"\tAwakeable\x12!\n" +
 	"\fis_completed\x18\x01 \x01(\bR\visCompleted\x1a\x13\n" +
-	"\x11CompleteAwakeable\x1a?\n" +
+	"\x11CompleteAwakeable\x1ax\n" +
 	"\x06Custom\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12!\n" +
-	"\frequires_ack\x18\x02 \x01(\bR\vrequiresAckB\x06\n" +
+	"\frequires_ack\x18\x02 \x01(\bR\vrequiresAck\x12&\n" +
+	"\fis_completed\x18\x03 \x01(\bH\x00R\visCompleted\x88\x01\x01B\x0f\n" +
+	"\r_is_completedB\x06\n" +
 	"\x04kind\"\x8d\x03\n" +
 	"\x1aInvocationResolutionResult\x12,\n" +
 	"\x04none\x18\x01 \x01(\v2\x16.google.protobuf.EmptyH\x00R\x04none\x12]\n" +
@@ -3298,50 +3324,51 @@ var file_dev_restate_storage_domain_v1_domain_proto_depIdxs = []int32{
 	9,  // 15: dev.restate.storage.domain.v1.JournalEntry.entry:type_name -> dev.restate.storage.domain.v1.Entry
 	10, // 16: dev.restate.storage.domain.v1.JournalEntry.completion_result:type_name -> dev.restate.storage.domain.v1.CompletionResult
 	11, // 17: dev.restate.storage.domain.v1.Entry.header:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader
-	26, // 18: dev.restate.storage.domain.v1.CompletionResult.ack:type_name -> dev.restate.storage.domain.v1.CompletionResult.Ack
-	27, // 19: dev.restate.storage.domain.v1.CompletionResult.empty:type_name -> dev.restate.storage.domain.v1.CompletionResult.Empty
-	28, // 20: dev.restate.storage.domain.v1.CompletionResult.success:type_name -> dev.restate.storage.domain.v1.CompletionResult.Success
-	29, // 21: dev.restate.storage.domain.v1.CompletionResult.failure:type_name -> dev.restate.storage.domain.v1.CompletionResult.Failure
-	30, // 22: dev.restate.storage.domain.v1.EnrichedEntryHeader.poll_input_stream:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.PollInputStream
-	31, // 23: dev.restate.storage.domain.v1.EnrichedEntryHeader.output_stream:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.OutputStream
-	32, // 24: dev.restate.storage.domain.v1.EnrichedEntryHeader.get_state:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.GetState
-	33, // 25: dev.restate.storage.domain.v1.EnrichedEntryHeader.set_state:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.SetState
-	34, // 26: dev.restate.storage.domain.v1.EnrichedEntryHeader.clear_state:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.ClearState
-	35, // 27: dev.restate.storage.domain.v1.EnrichedEntryHeader.sleep:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.Sleep
-	36, // 28: dev.restate.storage.domain.v1.EnrichedEntryHeader.invoke:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.Invoke
-	37, // 29: dev.restate.storage.domain.v1.EnrichedEntryHeader.background_call:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.BackgroundCall
-	38, // 30: dev.restate.storage.domain.v1.EnrichedEntryHeader.awakeable:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.Awakeable
-	39, // 31: dev.restate.storage.domain.v1.EnrichedEntryHeader.complete_awakeable:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.CompleteAwakeable
-	40, // 32: dev.restate.storage.domain.v1.EnrichedEntryHeader.custom:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.Custom
-	47, // 33: dev.restate.storage.domain.v1.InvocationResolutionResult.none:type_name -> google.protobuf.Empty
-	41, // 34: dev.restate.storage.domain.v1.InvocationResolutionResult.success:type_name -> dev.restate.storage.domain.v1.InvocationResolutionResult.Success
-	4,  // 35: dev.restate.storage.domain.v1.BackgroundCallResolutionResult.span_context:type_name -> dev.restate.storage.domain.v1.SpanContext
-	42, // 36: dev.restate.storage.domain.v1.ResponseResult.response_success:type_name -> dev.restate.storage.domain.v1.ResponseResult.ResponseSuccess
-	43, // 37: dev.restate.storage.domain.v1.ResponseResult.response_failure:type_name -> dev.restate.storage.domain.v1.ResponseResult.ResponseFailure
-	44, // 38: dev.restate.storage.domain.v1.OutboxMessage.service_invocation_case:type_name -> dev.restate.storage.domain.v1.OutboxMessage.OutboxServiceInvocation
-	45, // 39: dev.restate.storage.domain.v1.OutboxMessage.service_invocation_response:type_name -> dev.restate.storage.domain.v1.OutboxMessage.OutboxServiceInvocationResponse
-	46, // 40: dev.restate.storage.domain.v1.OutboxMessage.ingress_response:type_name -> dev.restate.storage.domain.v1.OutboxMessage.OutboxIngressResponse
-	47, // 41: dev.restate.storage.domain.v1.Timer.complete_sleep_entry:type_name -> google.protobuf.Empty
-	1,  // 42: dev.restate.storage.domain.v1.Timer.invoke:type_name -> dev.restate.storage.domain.v1.ServiceInvocation
-	16, // 43: dev.restate.storage.domain.v1.SequencedTimer.timer:type_name -> dev.restate.storage.domain.v1.Timer
-	0,  // 44: dev.restate.storage.domain.v1.ServiceInvocationResponseSink.PartitionProcessor.caller:type_name -> dev.restate.storage.domain.v1.ServiceInvocationId
-	6,  // 45: dev.restate.storage.domain.v1.InvocationStatus.Invoked.journal_meta:type_name -> dev.restate.storage.domain.v1.JournalMeta
-	3,  // 46: dev.restate.storage.domain.v1.InvocationStatus.Invoked.response_sink:type_name -> dev.restate.storage.domain.v1.ServiceInvocationResponseSink
-	6,  // 47: dev.restate.storage.domain.v1.InvocationStatus.Suspended.journal_meta:type_name -> dev.restate.storage.domain.v1.JournalMeta
-	3,  // 48: dev.restate.storage.domain.v1.InvocationStatus.Suspended.response_sink:type_name -> dev.restate.storage.domain.v1.ServiceInvocationResponseSink
-	12, // 49: dev.restate.storage.domain.v1.EnrichedEntryHeader.Invoke.resolution_result:type_name -> dev.restate.storage.domain.v1.InvocationResolutionResult
-	13, // 50: dev.restate.storage.domain.v1.EnrichedEntryHeader.BackgroundCall.resolution_result:type_name -> dev.restate.storage.domain.v1.BackgroundCallResolutionResult
-	4,  // 51: dev.restate.storage.domain.v1.InvocationResolutionResult.Success.span_context:type_name -> dev.restate.storage.domain.v1.SpanContext
-	1,  // 52: dev.restate.storage.domain.v1.OutboxMessage.OutboxServiceInvocation.service_invocation:type_name -> dev.restate.storage.domain.v1.ServiceInvocation
-	0,  // 53: dev.restate.storage.domain.v1.OutboxMessage.OutboxServiceInvocationResponse.service_invocation_id:type_name -> dev.restate.storage.domain.v1.ServiceInvocationId
-	14, // 54: dev.restate.storage.domain.v1.OutboxMessage.OutboxServiceInvocationResponse.response_result:type_name -> dev.restate.storage.domain.v1.ResponseResult
-	0,  // 55: dev.restate.storage.domain.v1.OutboxMessage.OutboxIngressResponse.service_invocation_id:type_name -> dev.restate.storage.domain.v1.ServiceInvocationId
-	14, // 56: dev.restate.storage.domain.v1.OutboxMessage.OutboxIngressResponse.response_result:type_name -> dev.restate.storage.domain.v1.ResponseResult
-	57, // [57:57] is the sub-list for method output_type
-	57, // [57:57] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	10, // 18: dev.restate.storage.domain.v1.Entry.completion:type_name -> dev.restate.storage.domain.v1.CompletionResult
+	26, // 19: dev.restate.storage.domain.v1.CompletionResult.ack:type_name -> dev.restate.storage.domain.v1.CompletionResult.Ack
+	27, // 20: dev.restate.storage.domain.v1.CompletionResult.empty:type_name -> dev.restate.storage.domain.v1.CompletionResult.Empty
+	28, // 21: dev.restate.storage.domain.v1.CompletionResult.success:type_name -> dev.restate.storage.domain.v1.CompletionResult.Success
+	29, // 22: dev.restate.storage.domain.v1.CompletionResult.failure:type_name -> dev.restate.storage.domain.v1.CompletionResult.Failure
+	30, // 23: dev.restate.storage.domain.v1.EnrichedEntryHeader.poll_input_stream:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.PollInputStream
+	31, // 24: dev.restate.storage.domain.v1.EnrichedEntryHeader.output_stream:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.OutputStream
+	32, // 25: dev.restate.storage.domain.v1.EnrichedEntryHeader.get_state:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.GetState
+	33, // 26: dev.restate.storage.domain.v1.EnrichedEntryHeader.set_state:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.SetState
+	34, // 27: dev.restate.storage.domain.v1.EnrichedEntryHeader.clear_state:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.ClearState
+	35, // 28: dev.restate.storage.domain.v1.EnrichedEntryHeader.sleep:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.Sleep
+	36, // 29: dev.restate.storage.domain.v1.EnrichedEntryHeader.invoke:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.Invoke
+	37, // 30: dev.restate.storage.domain.v1.EnrichedEntryHeader.background_call:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.BackgroundCall
+	38, // 31: dev.restate.storage.domain.v1.EnrichedEntryHeader.awakeable:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.Awakeable
+	39, // 32: dev.restate.storage.domain.v1.EnrichedEntryHeader.complete_awakeable:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.CompleteAwakeable
+	40, // 33: dev.restate.storage.domain.v1.EnrichedEntryHeader.custom:type_name -> dev.restate.storage.domain.v1.EnrichedEntryHeader.Custom
+	47, // 34: dev.restate.storage.domain.v1.InvocationResolutionResult.none:type_name -> google.protobuf.Empty
+	41, // 35: dev.restate.storage.domain.v1.InvocationResolutionResult.success:type_name -> dev.restate.storage.domain.v1.InvocationResolutionResult.Success
+	4,  // 36: dev.restate.storage.domain.v1.BackgroundCallResolutionResult.span_context:type_name -> dev.restate.storage.domain.v1.SpanContext
+	42, // 37: dev.restate.storage.domain.v1.ResponseResult.response_success:type_name -> dev.restate.storage.domain.v1.ResponseResult.ResponseSuccess
+	43, // 38: dev.restate.storage.domain.v1.ResponseResult.response_failure:type_name -> dev.restate.storage.domain.v1.ResponseResult.ResponseFailure
+	44, // 39: dev.restate.storage.domain.v1.OutboxMessage.service_invocation_case:type_name -> dev.restate.storage.domain.v1.OutboxMessage.OutboxServiceInvocation
+	45, // 40: dev.restate.storage.domain.v1.OutboxMessage.service_invocation_response:type_name -> dev.restate.storage.domain.v1.OutboxMessage.OutboxServiceInvocationResponse
+	46, // 41: dev.restate.storage.domain.v1.OutboxMessage.ingress_response:type_name -> dev.restate.storage.domain.v1.OutboxMessage.OutboxIngressResponse
+	47, // 42: dev.restate.storage.domain.v1.Timer.complete_sleep_entry:type_name -> google.protobuf.Empty
+	1,  // 43: dev.restate.storage.domain.v1.Timer.invoke:type_name -> dev.restate.storage.domain.v1.ServiceInvocation
+	16, // 44: dev.restate.storage.domain.v1.SequencedTimer.timer:type_name -> dev.restate.storage.domain.v1.Timer
+	0,  // 45: dev.restate.storage.domain.v1.ServiceInvocationResponseSink.PartitionProcessor.caller:type_name -> dev.restate.storage.domain.v1.ServiceInvocationId
+	6,  // 46: dev.restate.storage.domain.v1.InvocationStatus.Invoked.journal_meta:type_name -> dev.restate.storage.domain.v1.JournalMeta
+	3,  // 47: dev.restate.storage.domain.v1.InvocationStatus.Invoked.response_sink:type_name -> dev.restate.storage.domain.v1.ServiceInvocationResponseSink
+	6,  // 48: dev.restate.storage.domain.v1.InvocationStatus.Suspended.journal_meta:type_name -> dev.restate.storage.domain.v1.JournalMeta
+	3,  // 49: dev.restate.storage.domain.v1.InvocationStatus.Suspended.response_sink:type_name -> dev.restate.storage.domain.v1.ServiceInvocationResponseSink
+	12, // 50: dev.restate.storage.domain.v1.EnrichedEntryHeader.Invoke.resolution_result:type_name -> dev.restate.storage.domain.v1.InvocationResolutionResult
+	13, // 51: dev.restate.storage.domain.v1.EnrichedEntryHeader.BackgroundCall.resolution_result:type_name -> dev.restate.storage.domain.v1.BackgroundCallResolutionResult
+	4,  // 52: dev.restate.storage.domain.v1.InvocationResolutionResult.Success.span_context:type_name -> dev.restate.storage.domain.v1.SpanContext
+	1,  // 53: dev.restate.storage.domain.v1.OutboxMessage.OutboxServiceInvocation.service_invocation:type_name -> dev.restate.storage.domain.v1.ServiceInvocation
+	0,  // 54: dev.restate.storage.domain.v1.OutboxMessage.OutboxServiceInvocationResponse.service_invocation_id:type_name -> dev.restate.storage.domain.v1.ServiceInvocationId
+	14, // 55: dev.restate.storage.domain.v1.OutboxMessage.OutboxServiceInvocationResponse.response_result:type_name -> dev.restate.storage.domain.v1.ResponseResult
+	0,  // 56: dev.restate.storage.domain.v1.OutboxMessage.OutboxIngressResponse.service_invocation_id:type_name -> dev.restate.storage.domain.v1.ServiceInvocationId
+	14, // 57: dev.restate.storage.domain.v1.OutboxMessage.OutboxIngressResponse.response_result:type_name -> dev.restate.storage.domain.v1.ResponseResult
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_dev_restate_storage_domain_v1_domain_proto_init() }
@@ -3410,6 +3437,7 @@ func file_dev_restate_storage_domain_v1_domain_proto_init() {
 		(*Timer_CompleteSleepEntry)(nil),
 		(*Timer_Invoke)(nil),
 	}
+	file_dev_restate_storage_domain_v1_domain_proto_msgTypes[40].OneofWrappers = []any{}
 	file_dev_restate_storage_domain_v1_domain_proto_msgTypes[41].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
