@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -149,7 +151,7 @@ func TestInvocations(t *testing.T) {
 	r.work("one", view(running, "a.A", storagev1.Invocation_STATE_INVOKED), retried)
 	r.work("two", later)
 
-	const common = `"method":"Do","key":"AWs=","created_at":"2023-11-14T22:13:20Z","modified_at":"2023-11-14T22:13:20.5Z","endpoint_id":"e","journal_length":3`
+	const common = `"method":"Do","key":"AWs=","key_encoding":"base64","created_at":"2023-11-14T22:13:20Z","modified_at":"2023-11-14T22:13:20.5Z","endpoint_id":"e","journal_length":3`
 	one := `{"id":"` + running.String() + `","service":"a.A","status":"running",` + common + `}`
 	two := `{"id":"` + failing.String() + `","service":"b.B","status":"backing-off","attempts":4,"last_failure":"refused","last_failure_code":"RT0010","next_attempt_at":"2023-11-14T22:13:21Z",` + common + `}`
 	three := `{"id":"` + scheduled.String() + `","service":"a.A","status":"scheduled","invoked_by":"` + caller.String() + `","scheduled_at":"2023-11-14T22:13:22Z",` + common + `}`
@@ -175,6 +177,31 @@ func TestInvocations(t *testing.T) {
 	require.Contains(t, r.call("GET", "/invocations", "").body, "127.0.0.1:1")
 	require.Equal(t, 200, r.call("GET", "/invocations/"+running.String(), "").status)
 	require.Equal(t, 404, r.call("GET", "/invocations/"+newID(t, 7).String(), "").status, "the one that leads its partition does not know it")
+}
+
+// Keys of today's services are text, and those of services with protobuf messages base64, by what the id is a hash of.
+func TestKeys(t *testing.T) {
+	r := start(t)
+	views := map[string]*workerv1.InvocationView{}
+	for want, c := range map[string]struct {
+		partitionKey uint64
+		key, scope   string
+	}{
+		`"key":"user-42",`:                               {keyspace.HashText("user-42"), "user-42", ""},
+		`"key":"dmVy",`:                                  {keyspace.HashText("dmVy"), "dmVy", ""},
+		`"key":"scoped",`:                                {keyspace.HashText("tenant"), "scoped", "tenant"},
+		`"key":"/w==","key_encoding":"base64",`:          {keyspace.HashText("\xff"), "\xff", ""},
+		`"key":"AWs=","key_encoding":"base64",`:          {keyspace.HashKey([]byte("\x01k")), "\x01k", ""},
+		`"service":"S","method":"Do","status":"running"`: {1, "", ""},
+	} {
+		v := view(newID(t, c.partitionKey), "S", storagev1.Invocation_STATE_INVOKED)
+		v.Invocation.Target.Key, v.Invocation.Target.Scope = []byte(c.key), c.scope
+		views[want] = v
+	}
+	r.work("one", slices.Collect(maps.Values(views))...)
+	for want, v := range views {
+		require.Contains(t, r.call("GET", "/invocations/"+ids.InvocationID(v.GetInvocationId()).String(), "").body, want)
+	}
 }
 
 // An order depends on what is known of an invocation, so none is given while no worker leads its partition.

@@ -67,7 +67,7 @@ func describeInvocation(cmd *cobra.Command, s *session, args []string) error {
 			attempts = strconv.FormatUint(uint64(v.Attempts), 10)
 		}
 		return s.details([][2]string{
-			{"ID", v.ID}, {"Target", v.Service + "/" + v.Method}, shownKey(v.Key),
+			{"ID", v.ID}, {"Target", v.Service + "/" + v.Method}, shownKey(v),
 			{"Status", v.Status}, {"Created", v.CreatedAt}, {"Modified", v.ModifiedAt}, {"Scheduled for", v.ScheduledAt},
 			{"Expires", v.ExpiresAt}, {"Endpoint", v.EndpointID}, {"Journal length", strconv.FormatUint(uint64(v.JournalLength), 10)},
 			{"Invoked by", v.InvokedBy}, {"Attempts", attempts}, {"Last failure", lastFailure(v)}, {"Next attempt", v.NextAttemptAt},
@@ -75,15 +75,30 @@ func describeInvocation(cmd *cobra.Command, s *session, args []string) error {
 	})
 }
 
-// shownKey is a line with a service key: as text where it was made from text, which is stored behind its length, else as
-// base64 of what is stored.
-func shownKey(key []byte) [2]string {
-	length, n := binary.Uvarint(key)
-	text := string(key[max(n, 0):])
-	if n > 0 && length == uint64(len(text)) && !strings.ContainsFunc(text, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
+// shownKey is a line with a service key: as text where it is, or was made from, text that can be printed, else as base64.
+func shownKey(v api.Invocation) [2]string {
+	if text, ok := keyText(v); ok {
 		return [2]string{"Key", text}
 	}
-	return [2]string{"Key (base64)", base64.StdEncoding.EncodeToString(key)}
+	if v.KeyEncoding == "" {
+		return [2]string{"Key", strconv.Quote(v.Key)}
+	}
+	return [2]string{"Key (base64)", v.Key}
+}
+
+// keyText returns the text that the service key is; services with protobuf messages have it behind its length. ok is false
+// where it cannot be printed.
+func keyText(v api.Invocation) (text string, ok bool) {
+	text = v.Key
+	if v.KeyEncoding != "" {
+		stored, err := base64.StdEncoding.DecodeString(v.Key)
+		length, n := binary.Uvarint(stored)
+		if err != nil || n <= 0 || length != uint64(len(stored)-n) { //nolint:gosec // n <= len(stored)
+			return "", false
+		}
+		text = string(stored[n:])
+	}
+	return text, !strings.ContainsFunc(text, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) })
 }
 
 func lastFailure(v api.Invocation) string {

@@ -38,7 +38,8 @@ type Invocation struct {
 	ID              string `json:"id"`
 	Service         string `json:"service"`
 	Method          string `json:"method"`
-	Key             []byte `json:"key,omitempty" doc:"Of the service instance, as it is stored"`
+	Key             string `json:"key,omitempty" doc:"Of the service instance: text, of virtual objects and workflows; of services with protobuf messages base64 of what is stored"`
+	KeyEncoding     string `json:"key_encoding,omitempty" doc:"base64 where the key is that; left out where it is text"`
 	Status          string `json:"status" doc:"scheduled, pending, running, backing-off, suspended, paused or completed"`
 	CreatedAt       string `json:"created_at" doc:"As all times, RFC 3339"`
 	ModifiedAt      string `json:"modified_at"`

@@ -2,18 +2,22 @@ package rest
 
 import (
 	"cmp"
+	"encoding/base64"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
+	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
 	workerv1 "github.com/restate-go/restate/proto/gen/restate/worker/v1"
 
 	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/ids"
+	"github.com/restate-go/restate/pkg/keyspace"
 
 	"github.com/restate-go/restate/services/meta/internal/api"
 	"github.com/restate-go/restate/services/meta/internal/workers"
@@ -23,7 +27,7 @@ func invocationOf(v *workerv1.InvocationView) api.Invocation {
 	i := v.GetInvocation()
 	response := api.Invocation{
 		ID:      printable(v.GetInvocationId()),
-		Service: i.GetTarget().GetService(), Method: i.GetTarget().GetHandler(), Key: i.GetTarget().GetKey(),
+		Service: i.GetTarget().GetService(), Method: i.GetTarget().GetHandler(),
 		Status:    status(v),
 		CreatedAt: timeOf(i.GetCreatedAt()), ModifiedAt: timeOf(i.GetModifiedAt()),
 		EndpointID: cmp.Or(i.GetPin().GetEndpointId(), v.GetEndpointId()), JournalLength: i.GetJournalLength(),
@@ -34,7 +38,21 @@ func invocationOf(v *workerv1.InvocationView) api.Invocation {
 	if i.GetState() == storagev1.Invocation_STATE_SCHEDULED {
 		response.ScheduledAt = timeOf(i.GetExecutionTime())
 	}
+	if key := i.GetTarget().GetKey(); isText(v.GetInvocationId(), i.GetTarget()) {
+		response.Key = string(key)
+	} else if len(key) > 0 {
+		response.Key, response.KeyEncoding = base64.StdEncoding.EncodeToString(key), "base64"
+	}
 	return response
+}
+
+// isText says whether the key is one of today's services, which is stored as it was given. What the id is a hash of tells
+// that, whatever is registered by now.
+func isText(invocationID []byte, target *journalv1.Target) bool {
+	id, err := ids.InvocationIDFromBytes(invocationID)
+	key, scope := string(target.GetKey()), target.GetScope()
+	return err == nil && utf8.ValidString(key) &&
+		(id.PartitionKey() == keyspace.HashText(key) || scope != "" && id.PartitionKey() == keyspace.HashText(scope))
 }
 
 func status(v *workerv1.InvocationView) string {
