@@ -11,6 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
+	workerv1 "github.com/restate-go/restate/proto/gen/restate/worker/v1"
+
+	"github.com/restate-go/restate/pkg/ids"
+	"github.com/restate-go/restate/pkg/keyspace"
 
 	"github.com/restate-go/restate/services/meta/cli"
 )
@@ -29,6 +33,19 @@ func run(args ...string) (string, error) {
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())
 	return out.String(), err
+}
+
+// TestLinesOfAValueStayInItsColumn: a failure is shown whole where there is room.
+func TestLinesOfAValueStayInItsColumn(t *testing.T) {
+	r := start(t)
+	id := newID(t, keyspace.HashText("k"))
+	v := view(id, "Counter", storagev1.Invocation_STATE_INVOKED)
+	v.Invocation.Target.Key, v.LastFailure = []byte("k"), "refused\n  at a\n"
+	r.work("one", v)
+	printed, err := r.run("invocations", "describe", id.String())
+	require.NoError(t, err)
+	require.Contains(t, printed, "\nKey:             k\n")
+	require.Contains(t, printed, "\nLast failure:    refused\n                   at a\n")
 }
 
 // A script of commands with what they print. URI and ID stand for the endpoint's.
@@ -69,7 +86,7 @@ func TestCommands(t *testing.T) {
 		{command: "svc describe nobody/../x", fails: "META0404"},
 		{
 			command: "invocations list --service my.pkg.Svc",
-			prints:  "ID TARGET STATUS CREATED LAST FAILURE\nIID my.pkg.Svc/Do backing-off 2023-11-14T22:13:20Z [RT0010] refused\n",
+			prints:  "ID TARGET STATUS CREATED LAST FAILURE\nIID my.pkg.Svc/k/Do backing-off 2023-11-14T22:13:20Z [RT0010] refused\n",
 		},
 		{command: "invocations list --service other --endpoint e", prints: "ID TARGET STATUS CREATED LAST FAILURE\n"},
 		{
@@ -97,6 +114,41 @@ func TestCommands(t *testing.T) {
 			}
 			require.Equal(t, expandLines(step.prints, expand), squeezed(printed))
 		})
+	}
+}
+
+// A row has one line, whatever the key and the failure are.
+func TestInvocationsAreListedInRows(t *testing.T) {
+	r := start(t)
+	const line = " running 2023-11-14T22:13:20Z"
+	want := map[string]string{}
+	var views []*workerv1.InvocationView
+	for row, c := range map[string]struct{ key, failure string }{
+		"Counter/user-42/Do" + line:                                                 {"user-42", ""},
+		"Counter/" + strings.Repeat("ü", 39) + "…/Do" + line:                        {strings.Repeat("ü", 41), ""},
+		"Counter/" + strings.Repeat("ü", 40) + "/Do" + line:                         {strings.Repeat("ü", 40), ""},
+		`Counter/"a\tb\nc"/Do` + line:                                               {"a\tb\nc", ""},
+		"Counter/k/Do" + line + " TypeError: x is not a function…":                  {"k", "TypeError: x is not a\tfunction\r\n  at a\n  at b\n"},
+		"Counter/l/Do" + line + " one line":                                         {"l", "one line\n"},
+		"Counter/m/Do" + line + " " + strings.Repeat("f", 99) + "…":                 {"m", strings.Repeat("f", 101)},
+		"Counter/" + strings.Repeat("n", 39) + "…/Do" + line + " [RT0010] refused…": {strings.Repeat("n", 1000), "refused\nagain"},
+	} {
+		v := view(newID(t, keyspace.HashText(c.key)), "Counter", storagev1.Invocation_STATE_INVOKED)
+		v.Invocation.Target.Key, v.LastFailure = []byte(c.key), c.failure
+		if strings.HasPrefix(c.failure, "refused") {
+			v.LastFailureCode = "RT0010"
+		}
+		want[ids.InvocationID(v.GetInvocationId()).String()] = row
+		views = append(views, v)
+	}
+	r.work("one", views...)
+	printed, err := r.run("invocations", "list")
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(squeezed(printed)), "\n")[1:]
+	require.Len(t, lines, len(want), printed)
+	for _, line := range lines {
+		id, rest, _ := strings.Cut(line, " ")
+		require.Equal(t, want[id], rest)
 	}
 }
 

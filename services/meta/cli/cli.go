@@ -122,7 +122,9 @@ func (s *session) details(lines [][2]string) error {
 		if line[1] == "" {
 			continue
 		}
-		if _, err := fmt.Fprintf(w, "%s:\t%s\n", line[0], line[1]); err != nil {
+		// Further lines of a value stay in its column.
+		value := strings.ReplaceAll(strings.TrimSpace(line[1]), "\n", "\n\t")
+		if _, err := fmt.Fprintf(w, "%s:\t%s\n", line[0], value); err != nil {
 			return err
 		}
 	}

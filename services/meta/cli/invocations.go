@@ -48,7 +48,7 @@ func listInvocationsCommand(run running) *cobra.Command {
 		return s.show(found, func() error {
 			rows := make([][]string, len(found.Invocations))
 			for i, v := range found.Invocations {
-				rows[i] = []string{v.ID, v.Service + "/" + v.Method, v.Status, v.CreatedAt, lastFailure(v)}
+				rows[i] = []string{v.ID, targetText(v), v.Status, v.CreatedAt, firstLine(lastFailure(v), maxFailure)}
 			}
 			return s.table([]string{"ID", "TARGET", "STATUS", "CREATED", "LAST FAILURE"}, rows)
 		})
@@ -73,6 +73,38 @@ func describeInvocation(cmd *cobra.Command, s *session, args []string) error {
 			{"Invoked by", v.InvokedBy}, {"Attempts", attempts}, {"Last failure", lastFailure(v)}, {"Next attempt", v.NextAttemptAt},
 		})
 	})
+}
+
+// The most characters of a key and of a failure in a row of a table.
+const (
+	maxKey     = 40
+	maxFailure = 100
+)
+
+// targetText names what an invocation runs, with the key of the service instance.
+func targetText(v api.Invocation) string {
+	if v.Key == "" {
+		return v.Service + "/" + v.Method
+	}
+	return v.Service + "/" + firstLine(shownKey(v)[1], maxKey) + "/" + v.Method
+}
+
+// firstLine returns what a table has room for: of several lines the first, and no more characters than the bound.
+func firstLine(text string, bound int) string {
+	first, _, more := strings.Cut(strings.TrimSpace(text), "\n")
+	first = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.TrimSpace(first))
+	if runes := []rune(first); len(runes) > bound {
+		first, more = string(runes[:bound-1]), true
+	}
+	if more {
+		first += "…"
+	}
+	return first
 }
 
 // shownKey is a line with a service key: as text where it is, or was made from, text that can be printed, else as base64.
