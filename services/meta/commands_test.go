@@ -165,11 +165,22 @@ func TestCommandsOfToday(t *testing.T) {
 		viewOf(invoked, "Greeter", answer.ID, 7, storagev1.Invocation_STATE_INVOKED), viewOf(completed, "Greeter", answer.ID, 7, storagev1.Invocation_STATE_COMPLETED),
 	)
 	orders := r.obey()
-	const services = "SERVICE TYPE REVISION HANDLERS\nGreeter Service 1 2\nCounter VirtualObject 1 2\nSignup Workflow 1 2\n"
-	expand := strings.NewReplacer("URI", uri, "DID", answer.ID, "IID", invoked.String(), "CID", completed.String())
-	for _, step := range []struct{ command, prints, fails string }{
-		{command: "deployments register URI", prints: "Registered: URI\nID: DID\n\n" + services},
-		{command: "dp add URI --dry-run", prints: "Would register: URI\n\n" + services},
+	const (
+		services  = "SERVICE TYPE REVISION HANDLERS\nGreeter Service 1 2\nCounter VirtualObject 1 2\nSignup Workflow 1 2\n"
+		replaced  = "SERVICE TYPE REVISION HANDLERS\nGreeter Service 2 2\nCounter VirtualObject 2 2\nSignup Workflow 2 2\n"
+		unchanged = "\nNothing "
+		force     = " changed. --force replaces what is registered; invocations in flight may break.\n"
+	)
+	other, _ := manifestEndpoint(t, smallManifest)
+	expand := strings.NewReplacer("URI", uri, "NEW", other, "DID", answer.ID, "IID", invoked.String(), "CID", completed.String())
+	for _, step := range []struct {
+		command, prints, fails string
+		signals                bool
+	}{
+		{command: "deployments register URI", prints: "Registered already: URI\nID: DID\n\n" + services + unchanged + "was" + force},
+		{command: "dp add URI --dry-run", prints: "Registered already: URI\nID: DID\n\n" + services + unchanged + "would be" + force},
+		{command: "dp add URI --dry-run --force", prints: "Would register: URI\n\n" + replaced},
+		{command: "deployments register NEW --dry-run", prints: "Would register: NEW\n\nSERVICE TYPE REVISION HANDLERS\nS VirtualObject 1 2\n"},
 		{command: "dp register URI --header nonsense", fails: "'name: value'"},
 		{command: "deployments describe other", fails: "META0404"},
 		{command: "deployments describe http://other", fails: "http://other"},
@@ -180,6 +191,8 @@ func TestCommandsOfToday(t *testing.T) {
 				"METHOD INPUT OUTPUT KEY FIELD\nrun application/json application/json\nclick application/json application/json\n",
 		},
 		{command: "invocations cancel IID", prints: "Canceled IID\n"},
+		{command: "invocations cancel IID", signals: true, prints: "Told IID to cancel\n"},
+		{command: "invocations pause IID", signals: true, prints: "Paused IID\n"},
 		{command: "invocations kill IID CID", prints: "Killed IID\nKilled CID\n"},
 		{command: "invocations pause IID", prints: "Paused IID\n"},
 		{command: "invocations resume IID --deployment DID", prints: "Resumed IID\n"},
@@ -192,6 +205,10 @@ func TestCommandsOfToday(t *testing.T) {
 		{command: "deployments list", prints: "URI PROTOCOL SERVICES CREATED ID\n"},
 	} {
 		t.Run(step.command, func(t *testing.T) {
+			orders.set(storagev1.Outcome_OUTCOME_DONE)
+			if step.signals {
+				orders.set(storagev1.Outcome_OUTCOME_SIGNALLED)
+			}
 			printed, err := r.run(strings.Fields(expand.Replace(step.command))...)
 			if step.fails != "" {
 				require.ErrorContains(t, err, step.fails)

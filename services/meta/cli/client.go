@@ -45,41 +45,47 @@ func newClient(address string) (*client, error) {
 
 // call sends a request with the body, and decodes the answer; either may be nil. The path's parts are escaped.
 func (c *client) call(ctx context.Context, method string, parts []string, query url.Values, body, into any) error {
+	_, err := c.send(ctx, method, parts, query, body, into)
+	return err
+}
+
+// send is call for those who have to tell one success from another: it returns the status.
+func (c *client) send(ctx context.Context, method string, parts []string, query url.Values, body, into any) (status int, err error) {
 	target := c.base.JoinPath(escaped(parts)...)
 	target.RawQuery = query.Encode()
 	content := io.Reader(http.NoBody)
 	if body != nil {
 		encoded, err := json.Marshal(body)
 		if err != nil {
-			return fmt.Errorf("encode the request: %w", err)
+			return 0, fmt.Errorf("encode the request: %w", err)
 		}
 		content = bytes.NewReader(encoded)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), content)
 	if err != nil {
-		return fmt.Errorf("make the request: %w", err)
+		return 0, fmt.Errorf("make the request: %w", err)
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return fmt.Errorf("meta cannot be reached (--meta says where it is): %w", err)
+		return 0, fmt.Errorf("meta cannot be reached (--meta says where it is): %w", err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err := errors.Join(err, response.Body.Close()); err != nil {
-		return fmt.Errorf("read the answer of meta: %w", err)
+		return 0, fmt.Errorf("read the answer of meta: %w", err)
 	}
 	if response.StatusCode/100 != 2 {
-		return failure(response, answer)
+		return 0, failure(response, answer)
 	}
 	if into == nil {
-		return nil
+		return response.StatusCode, nil
 	}
 	if err := json.Unmarshal(answer, into); err != nil {
-		return fmt.Errorf("%s is not answered as meta does: %w", target, err)
+		return 0, fmt.Errorf("%s is not answered as meta does: %w", target, err)
 	}
-	return nil
+	return response.StatusCode, nil
 }
 
 func escaped(parts []string) []string {

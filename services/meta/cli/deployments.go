@@ -150,15 +150,27 @@ func registerDeploymentCommand(run running) *cobra.Command {
 			request.URI, request.ARN = "", args[0]
 		}
 		var registered api.RegisterDeploymentResponse
-		if err := s.client.call(cmd.Context(), http.MethodPost, []string{"deployments"}, nil, request, &registered); err != nil {
+		status, err := s.client.send(cmd.Context(), http.MethodPost, []string{"deployments"}, nil, request, &registered)
+		if err != nil {
 			return err
 		}
 		return s.show(registered, func() error {
+			// 200 is for one that has been there before.
+			unchanged := status == http.StatusOK && !*force
 			lines := [][2]string{{"Registered", args[0]}, {"ID", registered.ID}}
-			if *dry {
+			switch {
+			case unchanged:
+				lines[0][0] = "Registered already"
+			case *dry:
 				lines = [][2]string{{"Would register", args[0]}}
 			}
-			return s.detailsAndDeployed(lines, registered.Services)
+			if err := s.detailsAndDeployed(lines, registered.Services); err != nil || !unchanged {
+				return err
+			}
+			if *dry {
+				return s.say("\nNothing would be changed. --force replaces what is registered; invocations in flight may break.")
+			}
+			return s.say("\nNothing was changed. --force replaces what is registered; invocations in flight may break.")
 		})
 	})
 	return c

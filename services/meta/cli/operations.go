@@ -60,14 +60,19 @@ func operate(name, done string) action {
 			if name == "restart-as-new" {
 				into = &restarted
 			}
-			if err := s.client.call(cmd.Context(), http.MethodPatch, []string{"invocations", id, name}, query, nil, into); err != nil {
+			status, err := s.client.send(cmd.Context(), http.MethodPatch, []string{"invocations", id, name}, query, nil, into)
+			if err != nil {
 				failed = errors.Join(failed, fmt.Errorf("%s %s: %w", name, id, err))
 				continue
 			}
 			if into != nil {
 				words = append(words, restarted.ID)
 			}
-			if err := s.say(done, words...); err != nil {
+			said := done
+			if name == "cancel" && status == http.StatusAccepted { // its handler has been told, and ends by itself
+				said = "Told %s to cancel"
+			}
+			if err := s.say(said, words...); err != nil {
 				return err
 			}
 		}
