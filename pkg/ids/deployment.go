@@ -2,6 +2,7 @@ package ids
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -22,6 +23,16 @@ func NewDeploymentID(at time.Time) DeploymentID {
 	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
 	copy(id[:6], ms[2:])
 	return id
+}
+
+// DeploymentIDOf returns the id of an endpoint in the form of a deployment's: one that is named by its URI has another form,
+// which programs of today cannot read, so its id is hashed.
+func DeploymentIDOf(endpointID string) string {
+	if strings.HasPrefix(endpointID, deploymentPrefix) {
+		return endpointID
+	}
+	hash := sha256.Sum256([]byte(endpointID))
+	return DeploymentID(hash[:len(DeploymentID{})]).String()
 }
 
 // String returns the printable form, dp_1 and 22 base62 digits, as restate-server prints it.

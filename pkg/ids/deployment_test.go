@@ -42,3 +42,15 @@ func TestParseDeploymentIDRefuses(t *testing.T) {
 		require.ErrorIs(t, err, ids.ErrInvalid, text)
 	}
 }
+
+// The ids were given out: programs keep them.
+func TestEndpointsHaveADeploymentID(t *testing.T) {
+	for endpoint, text := range map[string]string{
+		"bG9jYWxob3N0OjE5MDgwLw":     "dp_11diT09hAbuiIDzkdlJpw6o",
+		"dp_17HthAY8kaK0Zqwf0ubAbPH": "dp_17HthAY8kaK0Zqwf0ubAbPH",
+	} {
+		require.Equal(t, text, ids.DeploymentIDOf(endpoint))
+		_, err := ids.ParseDeploymentID(text)
+		require.NoError(t, err)
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/restate-go/restate/pkg/ids"
 )
 
 // document is the registry as it is stored.
@@ -54,8 +56,9 @@ func (d *document) newest(service string) (at serviceDocument, ok bool) {
 
 // Snapshot is the registry at one revision. It does not change.
 type Snapshot struct {
-	revision  uint64
-	document  document
+	revision uint64
+	document document
+	// endpoints are found by id, in the form of a deployment's too.
 	endpoints map[string]*Endpoint
 	services  map[string]*Service
 	// loaded holds the descriptors by hash, so that the next snapshot need not load them again.
@@ -73,6 +76,7 @@ func newSnapshot(revision uint64, d document, previous *Snapshot, fetch func(has
 		endpoints: map[string]*Endpoint{}, services: map[string]*Service{}, loaded: map[string]*Discovered{},
 	}
 	for _, endpoint := range d.Endpoints {
+		s.endpoints[ids.DeploymentIDOf(endpoint.ID)] = endpoint
 		s.endpoints[endpoint.ID] = endpoint
 		discovered := previous.loaded[endpoint.DescriptorsHash]
 		if discovered == nil {
@@ -109,7 +113,7 @@ func (s *Snapshot) Service(name string) (*Service, bool) {
 	return service, ok
 }
 
-// Endpoint returns the endpoint with the id.
+// Endpoint returns the endpoint with the id, which may be written as that of a deployment (ids.DeploymentIDOf).
 func (s *Snapshot) Endpoint(id string) (*Endpoint, bool) {
 	endpoint, ok := s.endpoints[id]
 	return endpoint, ok

@@ -26,7 +26,7 @@ func (a *API) registerDeployment(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, version2 := c.Request.Context(), strings.HasPrefix(c.FullPath(), "/v2/")
+	ctx, version2 := c.Request.Context(), apiVersion(c) == "/v2"
 	_, known := a.Registry.Current().EndpointAt(target.URI.String())
 	registration, err := a.discover(ctx, target)
 	if err != nil {
@@ -50,10 +50,10 @@ func (a *API) registerDeployment(c *gin.Context) error {
 		status = http.StatusOK
 	}
 	if status == http.StatusCreated && !request.DryRun {
-		c.Header("Location", "deployments/"+registered.ID)
+		c.Header("Location", "deployments/"+deploymentID(c, registered.ID))
 	}
 	c.JSON(status, api.RegisterDeploymentResponse{
-		ID: registered.ID, Services: servicesOf(snapshot, registered), Protocol: protocolOf(registered),
+		ID: deploymentID(c, registered.ID), Services: servicesOf(c, snapshot, registered), Protocol: protocolOf(registered),
 	})
 	return nil
 }
@@ -75,10 +75,10 @@ func protocolOf(e *schema.Endpoint) api.Protocol {
 	return api.Protocol{MinProtocolVersion: e.MinProtocolVersion, MaxProtocolVersion: e.MaxProtocolVersion, SDKVersion: e.SDK}
 }
 
-func servicesOf(snapshot *schema.Snapshot, e *schema.Endpoint) []api.Service {
+func servicesOf(c *gin.Context, snapshot *schema.Snapshot, e *schema.Endpoint) []api.Service {
 	services := []api.Service{}
 	for _, s := range snapshot.ServicesOf(e.ID) {
-		services = append(services, serviceOf(s))
+		services = append(services, serviceOf(c, s))
 	}
 	return services
 }
@@ -86,9 +86,18 @@ func servicesOf(snapshot *schema.Snapshot, e *schema.Endpoint) []api.Service {
 // nanoseconds is RFC 3339 with all digits of a second.
 const nanoseconds = "2006-01-02T15:04:05.000000000Z07:00"
 
-func deploymentOf(e *schema.Endpoint) api.DeploymentInfo {
+// deploymentID writes the id of an endpoint for who asks. The command of the original, which names a version of the API,
+// reads no ids of 2023, and fails on all deployments when one has such an id.
+func deploymentID(c *gin.Context, id string) string {
+	if apiVersion(c) == "" {
+		return id
+	}
+	return ids.DeploymentIDOf(id)
+}
+
+func deploymentOf(c *gin.Context, e *schema.Endpoint) api.DeploymentInfo {
 	info := api.DeploymentInfo{
-		ID:        e.ID,
+		ID:        deploymentID(c, e.ID),
 		CreatedAt: time.UnixMilli(int64(e.CreatedAt)).UTC().Format(nanoseconds), //nolint:gosec // set from a clock
 		Protocol:  protocolOf(e), AdditionalHeaders: e.AdditionalHeaders, Metadata: e.Metadata,
 	}
@@ -106,7 +115,7 @@ func deploymentOf(e *schema.Endpoint) api.DeploymentInfo {
 func (a *API) listDeployments(c *gin.Context) error {
 	response := api.Deployments{Deployments: []api.Deployment{}}
 	for _, e := range a.Registry.Current().Endpoints() {
-		response.Deployments = append(response.Deployments, api.Deployment{DeploymentInfo: deploymentOf(e), Services: e.Services})
+		response.Deployments = append(response.Deployments, api.Deployment{DeploymentInfo: deploymentOf(c, e), Services: e.Services})
 	}
 	c.JSON(http.StatusOK, response)
 	return nil
@@ -135,7 +144,7 @@ func (a *API) getDeployment(c *gin.Context) error {
 }
 
 func showDeployment(c *gin.Context, snapshot *schema.Snapshot, e *schema.Endpoint) {
-	c.JSON(http.StatusOK, api.DetailedDeployment{DeploymentInfo: deploymentOf(e), Services: servicesOf(snapshot, e)})
+	c.JSON(http.StatusOK, api.DetailedDeployment{DeploymentInfo: deploymentOf(c, e), Services: servicesOf(c, snapshot, e)})
 }
 
 // updateDeployment asks the endpoint again whatever is changed.

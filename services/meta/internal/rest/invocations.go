@@ -106,6 +106,9 @@ func (a *API) listInvocations(c *gin.Context) error {
 		}
 		filter.Limit = uint32(limit)
 	}
+	if e, ok := a.Registry.Current().Endpoint(filter.EndpointID); ok {
+		filter.EndpointID = e.ID
+	}
 	found, unreachable, err := a.Workers.List(c.Request.Context(), filter)
 	if err != nil {
 		return err

@@ -148,7 +148,8 @@ func (a *API) serve(r route) gin.HandlerFunc {
 	}
 }
 
-// The versions of the API, each a prefix of every route. They differ in how a deployment is registered only.
+// The versions of the API, each a prefix of every route. They differ in how a deployment
+// is registered only; without one, ids of endpoints are those of 2023.
 const (
 	minAPIVersion = 2
 	maxAPIVersion = 4
@@ -160,6 +161,16 @@ func apiVersions() []string {
 		prefixes = append(prefixes, "/v"+strconv.Itoa(v))
 	}
 	return prefixes
+}
+
+// apiVersion returns the version that a request names, as the prefix of its route; it may name none.
+func apiVersion(c *gin.Context) string {
+	for _, prefix := range apiVersions() {
+		if prefix != "" && strings.HasPrefix(c.FullPath(), prefix+"/") {
+			return prefix
+		}
+	}
+	return ""
 }
 
 // ginPath turns {name} into gin's form.

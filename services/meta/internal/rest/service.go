@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
 	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 
 	"github.com/restate-go/restate/pkg/errcode"
@@ -14,10 +16,10 @@ import (
 )
 
 // serviceOf shows a service in the words of both generations.
-func serviceOf(s *schema.Service) api.Service {
+func serviceOf(c *gin.Context, s *schema.Service) api.Service {
 	shown := api.Service{
 		Name: s.Name, Type: typeOf(s.Kind), Handlers: make([]api.Handler, len(s.Methods)),
-		Documentation: s.Documentation, Metadata: s.Metadata, DeploymentID: s.EndpointID, Revision: s.Revision, Public: s.Public,
+		Documentation: s.Documentation, Metadata: s.Metadata, DeploymentID: deploymentID(c, s.EndpointID), Revision: s.Revision, Public: s.Public,
 		Options: optionsOf(s.Options), LazyState: s.Options.LazyState,
 		Methods: make([]api.Method, len(s.Methods)), InstanceType: schema.KindName(s.Kind), EndpointID: s.EndpointID,
 	}

@@ -27,7 +27,7 @@ func (a *API) service(c *gin.Context) (*schema.Service, error) {
 func (a *API) listServices(c *gin.Context) error {
 	response := api.Services{Services: []api.Service{}}
 	for _, s := range a.Registry.Current().Services() {
-		response.Services = append(response.Services, serviceOf(s))
+		response.Services = append(response.Services, serviceOf(c, s))
 	}
 	c.JSON(http.StatusOK, response)
 	return nil
@@ -38,7 +38,7 @@ func (a *API) getService(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, serviceOf(s))
+	c.JSON(http.StatusOK, serviceOf(c, s))
 	return nil
 }
 
@@ -70,7 +70,7 @@ func (a *API) modifyService(c *gin.Context) error {
 	if !ok {
 		return errcode.New(errcode.NotFound, "there is no service %s", name)
 	}
-	c.JSON(http.StatusOK, serviceOf(s))
+	c.JSON(http.StatusOK, serviceOf(c, s))
 	return nil
 }
 
@@ -79,7 +79,7 @@ func (a *API) listMethods(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, api.Methods{Methods: serviceOf(s).Methods})
+	c.JSON(http.StatusOK, api.Methods{Methods: serviceOf(c, s).Methods})
 	return nil
 }
 
@@ -101,7 +101,7 @@ func (a *API) listHandlers(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, api.Handlers{Handlers: serviceOf(s).Handlers})
+	c.JSON(http.StatusOK, api.Handlers{Handlers: serviceOf(c, s).Handlers})
 	return nil
 }
 
