@@ -160,7 +160,10 @@ func TestConfigurationKeysExist(t *testing.T) {
 	documents := files(t, ".md")
 	known := keys(t)
 	// Those that set a key of another name, or none, and one of the SDK.
-	variables := []string{"RESTATE_DEBUG_LOGGING", "RESTATE_CONFIG", "RESTATE_TRACING__LOG_FORMAT", "RESTATE_TRACING__ENDPOINT"}
+	variables := []string{
+		"RESTATE_DEBUG_LOGGING", "RESTATE_CONFIG", "RESTATE_TRACING__LOG_FORMAT", "RESTATE_TRACING__ENDPOINT",
+		"RESTATE_ADMIN_URL", "RESTATE_INGRESS_URL", // of the command of the original
+	}
 	sections := map[string]bool{}
 	for _, key := range known {
 		variables = append(variables, "RESTATE_"+strings.ToUpper(strings.ReplaceAll(key, ".", "__")))

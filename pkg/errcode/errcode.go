@@ -149,7 +149,7 @@ var entries = []Entry{
 	{RegistryUnusable, "the registry cannot be read or written", "Check the broker and its disk."},
 	{
 		Incompatible, "the new revision is incompatible with the one before",
-		"Keep the instance type of the service and the keys of its methods, or register the service under another name.",
+		"Keep the type of the service, its handlers and their keys, or register it under another name; \"breaking\": true on POST /deployments, or \"force\": true, lets the revision pass.",
 	},
 	{RepeatedAnnotation, "an annotation is on more than one field", "Annotate only one field of the message."},
 	{
@@ -167,7 +167,7 @@ var entries = []Entry{
 		"Serve the endpoint over HTTP/2 (without TLS by prior knowledge), or register it with \"use_http_11\": true.",
 	},
 	{BadRequest, "the request cannot be understood", "See GET /openapi for what the request has to look like."},
-	{NotAllowed, "the request is for something that must not be done", "See GET /openapi for what is allowed."},
+	{NotAllowed, "the request is for something that must not be done", "The message says why; GET /openapi says what there is."},
 	{NotFound, "the resource does not exist", "List what there is with GET on the collection."},
 	{
 		EndpointInUse, "invocations need the endpoint that is to be removed",

@@ -23,7 +23,17 @@ import (
 func TestErrorsAreAlwaysFilled(t *testing.T) {
 	r := start(t)
 	require.Equal(t, 201, r.call("POST", "/endpoints", registration(sdk(t, typedServices), false)).status)
-	const typeJSON = "application/json"
+	const (
+		typeJSON = "application/json"
+		listed   = "GET /openapi lists what there is."
+		without  = "Use `bin/restate invocations ...` and `bin/restate storage scan ...`; docs/api.md says which commands of the " +
+			"original's work with this runtime."
+	)
+	// Where the advice of the code would not help.
+	advised := map[string]string{
+		"no such path": listed, "no such path, deeper": listed, "SQL": without, "SQL without a version": without,
+		"modify the runtime": "GET /services lists those that can be changed.",
+	}
 	for name, c := range map[string]struct {
 		method, path, contentType, body string
 		status                          int
@@ -75,6 +85,11 @@ func TestErrorsAreAlwaysFilled(t *testing.T) {
 		"an id that is none, too":   {"GET", "/invocations/inv_1xyz", typeJSON, "", 400, "META0400", "inv_1xyz"},
 		"a limit that is none":      {"GET", "/invocations?limit=0", typeJSON, "", 400, "META0400", "1 to 10000"},
 		"no workers":                {"GET", "/invocations", typeJSON, "", 503, "META0503", "partition-worker"},
+		"SQL":                       {"POST", "/v4/query", typeJSON, `{"query":"SELECT 1"}`, 404, "META0404", "SQL is not served"},
+		"SQL without a version":     {"POST", "/query", typeJSON, `{"query":"SELECT 1"}`, 404, "META0404", "SQL is not served"},
+		"a deployment of nothing":   {"POST", "/deployments", typeJSON, `{}`, 400, "META0400", "the member uri is missing"},
+		"another name for the URI":  {"POST", "/deployments", typeJSON, `{"url":"http://x"}`, 400, "META0400", `passed over: unknown field "url"`},
+		"a member for no service":   {"PATCH", "/services/x", typeJSON, `{"public":true,"pubic":1}`, 404, "META0404", `unknown field "pubic"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := r.send(c.method, c.path, c.contentType, strings.NewReader(c.body))
@@ -82,7 +97,11 @@ func TestErrorsAreAlwaysFilled(t *testing.T) {
 			message, code := answer.failure(t)
 			require.Equal(t, c.code, code)
 			require.Contains(t, message, c.says)
-			require.True(t, strings.HasSuffix(message, "\n"+errcode.Code(code).Advice()), message)
+			advice, ok := advised[name]
+			if !ok {
+				advice = errcode.Code(code).Advice()
+			}
+			require.True(t, strings.HasSuffix(message, "\n"+advice), message)
 		})
 	}
 }
@@ -102,7 +121,7 @@ func TestOpenAPIDescribesWhatIsServed(t *testing.T) {
 			seen[operation.OperationID] = true
 			// Whatever is described is served: a path or method that is not has another message.
 			answer := r.call(method, regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "x"), "{}")
-			require.NotContains(t, answer.body, "GET /openapi lists what there is", path)
+			require.NotContains(t, answer.body, "GET /openapi lists what there is.", path)
 			require.NotEqual(t, 405, answer.status, path)
 		}
 	}

@@ -195,39 +195,6 @@ func TestURIIsUniqueOverBothGenerations(t *testing.T) {
 	require.Equal(t, 404, r.call("GET", "/services/seedera.Counter", "").status)
 }
 
-// The command of the original reads an id only in the form of a deployment's.
-func TestEndpointsOf2023HaveTheIDOfADeployment(t *testing.T) {
-	r := start(t)
-	uri := sdk(t, typedServices)
-	id := ids.DeploymentIDOf(idOf(uri))
-	created := r.call("POST", "/v4/deployments", registration(uri, false))
-	require.Equal(t, 201, created.status, created.body)
-	require.Equal(t, id, created.member(t, "id"))
-	require.Equal(t, "deployments/"+id, created.header.Get("Location"))
-	for _, version := range []string{"/v2", "/v3", "/v4"} {
-		listed := r.call("GET", version+"/deployments", "").member(t, "deployments").([]any)
-		require.Equal(t, id, listed[0].(map[string]any)["id"])
-		shown := r.call("GET", version+"/deployments/"+id, "")
-		require.Equal(t, id, shown.member(t, "id"))
-		require.Equal(t, id, shown.member(t, "services").([]any)[0].(map[string]any)["deployment_id"])
-		service := r.call("GET", version+"/services/seedera.Counter", "")
-		require.Equal(t, id, service.member(t, "deployment_id"))
-		require.Equal(t, idOf(uri), service.member(t, "endpoint_id"), "in the words of 2023")
-	}
-	one := viewOf(newID(t, 1), "seedera.Counter", idOf(uri), 0, storagev1.Invocation_STATE_SUSPENDED)
-	r.work("one", one)
-	for _, spelling := range []string{id, idOf(uri)} {
-		require.Equal(t, idOf(uri), r.call("GET", "/endpoints/"+spelling, "").member(t, "id"))
-		require.Equal(t, idOf(uri), r.call("GET", "/deployments/"+spelling, "").member(t, "id"))
-		require.Len(t, r.call("GET", "/invocations?endpoint="+spelling, "").member(t, "invocations"), 1, spelling)
-		refused := r.call("DELETE", "/v4/deployments/"+spelling, "")
-		require.Equal(t, 409, refused.status, refused.body)
-	}
-	require.Empty(t, r.call("GET", "/invocations?endpoint="+ids.DeploymentIDOf("another"), "").member(t, "invocations"))
-	require.Equal(t, 202, r.call("DELETE", "/v4/deployments/"+id+"?force=true", "").status)
-	require.Equal(t, 404, r.call("GET", "/v4/deployments/"+id, "").status)
-}
-
 func TestBreakingChanges(t *testing.T) {
 	r := start(t)
 	first, _ := manifestEndpoint(t, smallManifest)
@@ -240,8 +207,9 @@ func TestBreakingChanges(t *testing.T) {
 			uri, _ := manifestEndpoint(t, body)
 			refused := r.deploy(map[string]any{"uri": uri})
 			require.Equal(t, 409, refused.status)
-			_, code := refused.failure(t)
+			message, code := refused.failure(t)
 			require.Equal(t, "META0006", code)
+			require.Contains(t, message, `"breaking": true on POST /deployments`)
 			dry := r.deploy(map[string]any{"uri": uri, "breaking": true, "dry_run": true})
 			require.Equal(t, 201, dry.status)
 			created := r.deploy(map[string]any{"uri": uri, "breaking": true})
@@ -347,7 +315,11 @@ func TestUpdateDeployment(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			there.Store(&c.serves)
-			require.Equal(t, c.status, r.call("PATCH", path, c.body).status)
+			refused := r.call("PATCH", path, c.body)
+			require.Equal(t, c.status, refused.status)
+			if message, code := refused.failure(t); code == "META0006" {
+				require.Contains(t, message, `repeat with "overwrite": true`)
+			}
 		})
 	}
 	other := r.deploy(map[string]any{"uri": uri, "breaking": true})

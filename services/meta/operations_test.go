@@ -158,6 +158,7 @@ func TestOperationsAnswerWhatBecameOfThem(t *testing.T) {
 				if status >= 400 {
 					message, _ := answer.failure(t)
 					require.Contains(t, message, id.String())
+					require.NotContains(t, message, "GET /openapi", "there is something better to do")
 				}
 			})
 		}
@@ -192,7 +193,7 @@ func TestTerminationOfBothGenerations(t *testing.T) {
 	refused := r.call("PATCH", "/invocations/"+old.String()+"/cancel", "")
 	require.Equal(t, 409, refused.status)
 	message, _ := refused.failure(t)
-	require.Contains(t, message, "kill it")
+	require.Contains(t, message, "Kill it")
 	require.Equal(t, 409, r.call("DELETE", "/invocations/"+old.String()+"?mode=Cancel", "").status)
 	require.Zero(t, o.count(), "the handler does not get a signal")
 

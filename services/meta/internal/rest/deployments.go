@@ -182,6 +182,9 @@ func (a *API) updateDeployment(c *gin.Context) error {
 		write = a.Writer.PreviewUpdate
 	}
 	snapshot, err := write(ctx, update)
+	if errcode.Of(err, "") == errcode.Incompatible {
+		err = advise(err, `Serve there what is registered, or repeat with "overwrite": true.`)
+	}
 	if err != nil {
 		return err
 	}

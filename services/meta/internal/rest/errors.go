@@ -1,12 +1,10 @@
 package rest
 
 import (
-	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -42,6 +40,18 @@ type statusError struct {
 func (e *statusError) Error() string { return e.err.Error() }
 func (e *statusError) Unwrap() error { return e.err }
 
+// advisedError is an error with advice that fits it better than what its code advises.
+type advisedError struct {
+	advice string
+	err    error
+}
+
+func (e *advisedError) Error() string { return e.err.Error() }
+func (e *advisedError) Unwrap() error { return e.err }
+
+// advise gives an error advice of its own.
+func advise(err error, advice string) error { return &advisedError{advice, err} }
+
 // fail answers with the error.
 func (a *API) fail(c *gin.Context, err error) {
 	var coded *errcode.Error
@@ -59,74 +69,21 @@ func (a *API) fail(c *gin.Context, err error) {
 	}
 	a.Log.Log(c.Request.Context(), level, "a request failed",
 		"method", c.Request.Method, "path", c.Request.URL.Path, "status", status, "error", err)
-	failWith(c, status, coded)
+	message, advice := coded.Error(), coded.Code.Advice()
+	if unknown := unknownMember(c); unknown != nil && status < http.StatusInternalServerError {
+		message += "; of the body was passed over: " + strings.TrimPrefix(unknown.Error(), "json: ")
+	}
+	var advised *advisedError
+	if errors.As(err, &advised) {
+		advice = advised.advice
+	}
+	answer(c, status, coded.Code, message+"\n"+advice)
 }
 
 func failWith(c *gin.Context, status int, err *errcode.Error) {
-	c.AbortWithStatusJSON(status, api.Failure{
-		Message:     err.Error() + "\n" + err.Code.Advice(),
-		RestateCode: string(err.Code),
-	})
+	answer(c, status, err.Code, err.Error()+"\n"+err.Code.Advice())
 }
 
-// readJSON decodes the body strictly.
-func readJSON(c *gin.Context, into any) error {
-	decoder, err := bodyOf(c)
-	if err != nil {
-		return err
-	}
-	decoder.DisallowUnknownFields()
-	if err := decodeAll(decoder, into); err != nil {
-		return readFailure(http.StatusBadRequest, err)
-	}
-	return nil
-}
-
-// readMembers decodes the body and ignores members that this release does not know, as those of today expect who send
-// it. What is JSON, but of another type, is unprocessable.
-func readMembers(c *gin.Context, into any) error {
-	decoder, err := bodyOf(c)
-	if err != nil {
-		return err
-	}
-	err = decodeAll(decoder, into)
-	var malformed *json.SyntaxError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &malformed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errTrailing):
-		return readFailure(http.StatusBadRequest, err)
-	default:
-		return readFailure(http.StatusUnprocessableEntity, err)
-	}
-}
-
-func bodyOf(c *gin.Context) (*json.Decoder, error) {
-	given := c.GetHeader("Content-Type")
-	if mediaType, _, err := mime.ParseMediaType(given); err != nil || mediaType != "application/json" {
-		return nil, &statusError{http.StatusUnsupportedMediaType,
-			errcode.New(errcode.BadRequest, "the content type is %q, not application/json", given)}
-	}
-	return json.NewDecoder(c.Request.Body), nil
-}
-
-var errTrailing = errors.New("it goes on after the JSON value")
-
-func decodeAll(decoder *json.Decoder, into any) error {
-	if err := decoder.Decode(into); err != nil {
-		return err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return errTrailing
-	}
-	return nil
-}
-
-func readFailure(status int, err error) error {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return &statusError{http.StatusRequestEntityTooLarge,
-			errcode.New(errcode.BadRequest, "the body is larger than %d bytes", tooLarge.Limit)}
-	}
-	return &statusError{status, errcode.New(errcode.BadRequest, "the body is not what is expected: %w", err)}
+func answer(c *gin.Context, status int, code errcode.Code, message string) {
+	c.AbortWithStatusJSON(status, api.Failure{Message: message, RestateCode: string(code)})
 }

@@ -80,10 +80,18 @@ func (a *API) ask(ctx context.Context, id ids.InvocationID, order func(sink *log
 	return status, nil, err
 }
 
+// notBegun advises on an invocation that an order comes too early for.
+const notBegun = "Try again once it has begun. It can be canceled or killed before."
+
+// refused is the error of an order that the invocation does not allow as it is now.
+func refused(status int, advice, format string, args ...any) error {
+	return advise(&statusError{status, errcode.New(errcode.NotAllowed, format, args...)}, advice)
+}
+
 // statusOfOutcome returns the status of a success, or the error that an order could not be followed.
 func statusOfOutcome(id ids.InvocationID, outcome storagev1.Outcome) (int, error) {
-	refuse := func(status int, why string) (int, error) {
-		return 0, &statusError{status, errcode.New(errcode.NotAllowed, "the invocation %s %s", id, why)}
+	refuse := func(status int, why, advice string) (int, error) {
+		return 0, refused(status, advice, "the invocation %s %s", id, why)
 	}
 	switch outcome {
 	case storagev1.Outcome_OUTCOME_DONE:
@@ -93,19 +101,25 @@ func statusOfOutcome(id ids.InvocationID, outcome storagev1.Outcome) (int, error
 	case storagev1.Outcome_OUTCOME_UNKNOWN_INVOCATION:
 		return 0, errcode.New(errcode.NotFound, "there is no invocation %s", id)
 	case storagev1.Outcome_OUTCOME_COMPLETED:
-		return refuse(http.StatusConflict, "is completed")
+		return refuse(http.StatusConflict, "is completed",
+			"It can be restarted as new, or purged.")
 	case storagev1.Outcome_OUTCOME_NOT_COMPLETED:
-		return refuse(http.StatusConflict, "is not completed")
+		return refuse(http.StatusConflict, "is not completed",
+			"Wait until it is, or cancel or kill it first.")
 	case storagev1.Outcome_OUTCOME_NOT_STARTED:
-		return refuse(http.StatusTooEarly, "has not begun yet")
+		return refuse(http.StatusTooEarly, "has not begun yet", notBegun)
 	case storagev1.Outcome_OUTCOME_CANNOT_MOVE:
-		return refuse(http.StatusConflict, "runs, or has not begun anywhere, so that it cannot move to another deployment: pause it")
+		return refuse(http.StatusConflict, "runs, or has not begun anywhere, so that it cannot move to another deployment",
+			"Pause it first, or leave ?deployment= out.")
 	case storagev1.Outcome_OUTCOME_UNSUPPORTED:
-		return refuse(http.StatusUnprocessableEntity, "is the run of a workflow, of which there is one for each key")
+		return refuse(http.StatusUnprocessableEntity, "is the run of a workflow, of which there is one for each key",
+			"Purge it, and run the workflow with the key again; or use another key.")
 	case storagev1.Outcome_OUTCOME_JOURNAL_GONE:
-		return refuse(http.StatusGone, "has no journal any more")
+		return refuse(http.StatusGone, "has no journal any more",
+			"Call its handler again: what it was called with has gone with the journal. journal_retention says how long one is kept.")
 	case storagev1.Outcome_OUTCOME_BAD_PREFIX:
-		return refuse(http.StatusBadRequest, "has no such prefix of its journal, or one with steps that were not completed")
+		return refuse(http.StatusBadRequest, "has no such prefix of its journal, or one with steps that were not completed",
+			"Choose a smaller ?from=; 0 keeps what it was called with, and nothing else.")
 	case storagev1.Outcome_OUTCOME_UNSPECIFIED, storagev1.Outcome_OUTCOME_NOT_READY, storagev1.Outcome_OUTCOME_ACCEPTED,
 		storagev1.Outcome_OUTCOME_PREVIOUSLY_ACCEPTED, storagev1.Outcome_OUTCOME_TOO_MANY_WAIT:
 	}
@@ -119,8 +133,8 @@ func terminate(id ids.InvocationID, mode logv1.TerminationMode, cascade bool, si
 }
 
 func errUncancellable(id ids.InvocationID) error {
-	return &statusError{http.StatusConflict, errcode.New(errcode.NotAllowed,
-		"the invocation %s is of a service with protobuf messages, whose SDK cannot be told to cancel: kill it", id)}
+	return refused(http.StatusConflict, "Kill it: PATCH /invocations/{invocation}/kill.",
+		"the invocation %s is of a service with protobuf messages, whose SDK cannot be told to cancel", id)
 }
 
 func (a *API) cancel(ctx context.Context, id ids.InvocationID, _ options) (int, any, error) {
@@ -170,7 +184,7 @@ func (a *API) pause(ctx context.Context, id ids.InvocationID, _ options) (int, a
 		return 0, nil, err
 	}
 	if outcome == storagev1.Outcome_OUTCOME_NOT_STARTED { // there is nothing to wait for, unlike where it is too early
-		return 0, nil, &statusError{http.StatusConflict, errcode.New(errcode.NotAllowed, "the invocation %s has not begun yet", id)}
+		return 0, nil, refused(http.StatusConflict, notBegun, "the invocation %s has not begun yet", id)
 	}
 	status, err := statusOfOutcome(id, outcome)
 	return status, nil, err
@@ -194,10 +208,9 @@ func (a *API) restart(ctx context.Context, id ids.InvocationID, o options) (int,
 			return 0, nil, err
 		}
 		if version := known.pin.GetServiceProtocolVersion(); known.pin != nil && version < schema.SeededServiceProtocol {
-			return 0, nil, &statusError{http.StatusUnprocessableEntity, errcode.New(errcode.NotAllowed,
+			return 0, nil, refused(http.StatusUnprocessableEntity, "Leave ?from= out: it can be restarted from the beginning.",
 				"the invocation %s began with version %d of the service protocol, before %d, in which random numbers depend on "+
-					"its id: it cannot be restarted from a prefix of its journal, only from the beginning",
-				id, version, schema.SeededServiceProtocol)}
+					"its id: it cannot be restarted from a prefix of its journal", id, version, schema.SeededServiceProtocol)
 		}
 	}
 	pin, latest, err := a.move(ctx, id, o.deployment, latestDeployment)

@@ -88,6 +88,8 @@ func parseURI(text string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		return nil, errcode.Wrap(errcode.BadRequest, err)
+	case text == "":
+		return nil, errcode.New(errcode.BadRequest, "the member uri is missing: http://host:port/path or https://host:port/path")
 	case uri.Scheme != "http" && uri.Scheme != "https" || uri.Hostname() == "":
 		return nil, errcode.New(errcode.BadRequest, "the uri %q has to be http://host:port/path or https://host:port/path", text)
 	case uri.RawQuery != "" || uri.ForceQuery || uri.Fragment != "" || uri.User != nil:

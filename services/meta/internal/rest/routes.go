@@ -127,9 +127,7 @@ func NewHandler(a *API, limit int) (http.Handler, error) {
 			engine.Handle(r.method, prefix+ginPath(r.path), chain...)
 		}
 	}
-	engine.NoRoute(func(c *gin.Context) {
-		a.fail(c, errcode.New(errcode.NotFound, "there is no %s; GET /openapi lists what there is", c.Request.URL.Path))
-	})
+	engine.NoRoute(func(c *gin.Context) { a.fail(c, noRoute(c.Request.URL.Path)) })
 	engine.NoMethod(func(c *gin.Context) {
 		a.fail(c, &statusError{http.StatusMethodNotAllowed,
 			errcode.New(errcode.BadRequest, "%s does not take %s", c.Request.URL.Path, c.Request.Method)})
@@ -161,6 +159,17 @@ func apiVersions() []string {
 		prefixes = append(prefixes, "/v"+strconv.Itoa(v))
 	}
 	return prefixes
+}
+
+// noRoute is the error of a path that is not served. The command of the original asks SQL for much of what it shows.
+func noRoute(path string) error {
+	for _, prefix := range apiVersions() {
+		if path == prefix+"/query" {
+			return advise(errcode.New(errcode.NotFound, "SQL is not served"), "Use `bin/restate invocations ...` and "+
+				"`bin/restate storage scan ...`; docs/api.md says which commands of the original's work with this runtime.")
+		}
+	}
+	return advise(errcode.New(errcode.NotFound, "there is no %s", path), "GET /openapi lists what there is.")
 }
 
 // apiVersion returns the version that a request names, as the prefix of its route; it may name none.

@@ -49,7 +49,7 @@ func (a *API) modifyService(c *gin.Context) error {
 	}
 	name := c.Param("service")
 	if schema.Reserved(name) {
-		return errcode.New(errcode.NotAllowed, "%s belongs to the runtime", name)
+		return advise(errcode.New(errcode.NotAllowed, "%s belongs to the runtime", name), "GET /services lists those that can be changed.")
 	}
 	if request == (api.ModifyRequest{}) {
 		return a.getService(c)
