@@ -19,7 +19,8 @@ type Config struct {
 	// InactivityTimeout is how long an attempt may go without a message before the service is asked to suspend it.
 	// Default 1m.
 	InactivityTimeout config.Duration `yaml:"inactivity_timeout" split_words:"true"`
-	// AbortTimeout is how long the service then has to do so before the attempt is aborted. Default 1m.
+	// AbortTimeout is how long the service then has to do so before the attempt is aborted. A step that takes longer
+	// than both is done again. Default 10m.
 	AbortTimeout config.Duration `yaml:"abort_timeout" split_words:"true"`
 	// MessageSizeWarning is the size of a message, in bytes, from which on a warning is logged. Default 4 MiB.
 	MessageSizeWarning config.Size `yaml:"message_size_warning" split_words:"true"`
@@ -59,7 +60,7 @@ func DefaultConfig() Config {
 	return Config{
 		ConcurrencyLimit:   1000,
 		InactivityTimeout:  config.Duration(time.Minute),
-		AbortTimeout:       config.Duration(time.Minute),
+		AbortTimeout:       config.Duration(10 * time.Minute),
 		MessageSizeWarning: 4 << 20,
 		MessageSizeLimit:   7 << 20,
 		JournalLengthLimit: 100_000,
