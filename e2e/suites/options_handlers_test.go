@@ -136,6 +136,8 @@ func attemptsOfHandlers(t *testing.T, s setting) {
 
 // documentsOfHandlers checks that the paths that the services are described with are those of the ingress.
 func documentsOfHandlers(t *testing.T, s setting) {
+	require.Equal(t, "50ms", s.MetaGet("/services/Options").JSON(t)["inactivity_timeout"])
+	require.Equal(t, "10m", s.MetaGet("/services/Options").JSON(t)["abort_timeout"], "as the worker is configured")
 	described := map[string]int{}
 	for _, path := range []string{"/services/openapi", "/services/Worker/openapi", "/services/Counter/openapi", "/services/Order/openapi"} {
 		answer := s.MetaGet(path)

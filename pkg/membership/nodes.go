@@ -28,6 +28,15 @@ type Node struct {
 	Role Role   `json:"role"`
 	// GRPCAddr is where a worker answers queries.
 	GRPCAddr string `json:"grpc_addr,omitempty"`
+	// Timeouts are in force in a worker for handlers that ask for no others; nil where it does not tell.
+	Timeouts *Timeouts `json:"timeouts,omitempty"`
+}
+
+// Timeouts are how long an attempt may go without a message before the handler is asked to suspend, and how long it has for
+// that.
+type Timeouts struct {
+	Inactivity time.Duration `json:"inactivity"`
+	Abort      time.Duration `json:"abort"`
 }
 
 func (n Node) key() string { return string(n.Role) + "." + n.ID }

@@ -187,7 +187,7 @@ func TestCommandsOfToday(t *testing.T) {
 		{
 			command: "services patch Signup --public=false --workflow-completion-retention 2days --inactivity-timeout PT5M",
 			prints: "Name: Signup\nType: Workflow\nRevision: 1\nAccess: private\nEndpoint: DID\nIdempotency retention: 1d\n" +
-				"Workflow retention: 2d\nJournal retention: 1d\nInactivity timeout: 5m\n\n" +
+				"Workflow retention: 2d\nJournal retention: 1d\nInactivity timeout: 5m\nAbort timeout: 10m\n\n" +
 				"METHOD INPUT OUTPUT KEY FIELD\nrun application/json application/json\nclick application/json application/json\n",
 		},
 		{command: "invocations cancel IID", prints: "Canceled IID\n"},

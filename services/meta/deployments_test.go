@@ -387,6 +387,12 @@ func TestSettingsOfAService(t *testing.T) {
 	changed := r.call("PATCH", "/services/Signup", `{"public":false,"idempotency_retention":"PT1H","workflow_completion_retention":"2 hours",
 		"journal_retention":"30m","inactivity_timeout":"90s","abort_timeout":null}`)
 	require.Equal(t, 200, changed.status, changed.body)
+	require.Nil(t, changed.member(t, "abort_timeout"), "nobody can tell")
+	r.work("one")
+	changed = r.call("PATCH", "/services/Signup", `{}`)
+	greeter := r.call("GET", "/services/Greeter", "")
+	require.Equal(t, "1m", greeter.member(t, "inactivity_timeout"))
+	require.Equal(t, "10m", greeter.member(t, "abort_timeout"))
 	want := map[string]any{
 		"public": false, "idempotency_retention": "1h", "workflow_completion_retention": "2h", "journal_retention": "30m", "inactivity_timeout": "1m 30s",
 	}
@@ -395,7 +401,7 @@ func TestSettingsOfAService(t *testing.T) {
 		for name, value := range want {
 			require.Equal(t, value, answer.member(t, name), name)
 		}
-		require.Nil(t, answer.member(t, "abort_timeout"))
+		require.Equal(t, "10m", answer.member(t, "abort_timeout"), "as workers are configured")
 		require.InDelta(t, revision, answer.member(t, "revision"), 0)
 	}
 	check(changed, 1)

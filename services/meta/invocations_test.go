@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
@@ -84,7 +85,10 @@ func (r *running) announce(id, address string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() {
-		_ = membership.Announce(ctx, r.conn, membership.Node{ID: id, Role: membership.RoleWorker, GRPCAddr: address}, slog.New(slog.DiscardHandler))
+		_ = membership.Announce(ctx, r.conn, membership.Node{
+			ID: id, Role: membership.RoleWorker, GRPCAddr: address,
+			Timeouts: &membership.Timeouts{Inactivity: time.Minute, Abort: 10 * time.Minute},
+		}, slog.New(slog.DiscardHandler))
 	})
 	r.t.Cleanup(func() {
 		cancel()

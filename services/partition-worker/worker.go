@@ -100,6 +100,9 @@ func (s *Service) Run(ctx context.Context) (err error) {
 	group.Go(func() error {
 		return membership.Announce(ctx, s.deps.Conn, membership.Node{
 			ID: nodeID, Role: membership.RoleWorker, GRPCAddr: s.cfg.advertised(listener.Addr()),
+			Timeouts: &membership.Timeouts{
+				Inactivity: time.Duration(s.cfg.Invoker.InactivityTimeout), Abort: time.Duration(s.cfg.Invoker.AbortTimeout),
+			},
 		}, s.deps.Log)
 	})
 	for _, m := range members {

@@ -53,7 +53,7 @@ func (a *API) registerDeployment(c *gin.Context) error {
 		c.Header("Location", "deployments/"+deploymentID(c, registered.ID))
 	}
 	c.JSON(status, api.RegisterDeploymentResponse{
-		ID: deploymentID(c, registered.ID), Services: servicesOf(c, snapshot, registered), Protocol: protocolOf(registered),
+		ID: deploymentID(c, registered.ID), Services: a.servicesOf(c, snapshot, registered), Protocol: protocolOf(registered),
 	})
 	return nil
 }
@@ -75,10 +75,11 @@ func protocolOf(e *schema.Endpoint) api.Protocol {
 	return api.Protocol{MinProtocolVersion: e.MinProtocolVersion, MaxProtocolVersion: e.MaxProtocolVersion, SDKVersion: e.SDK}
 }
 
-func servicesOf(c *gin.Context, snapshot *schema.Snapshot, e *schema.Endpoint) []api.Service {
+func (a *API) servicesOf(c *gin.Context, snapshot *schema.Snapshot, e *schema.Endpoint) []api.Service {
 	services := []api.Service{}
+	view := a.viewer(c)
 	for _, s := range snapshot.ServicesOf(e.ID) {
-		services = append(services, serviceOf(c, s))
+		services = append(services, view.service(s))
 	}
 	return services
 }
@@ -139,12 +140,12 @@ func (a *API) getDeployment(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	showDeployment(c, a.Registry.Current(), e)
+	a.showDeployment(c, a.Registry.Current(), e)
 	return nil
 }
 
-func showDeployment(c *gin.Context, snapshot *schema.Snapshot, e *schema.Endpoint) {
-	c.JSON(http.StatusOK, api.DetailedDeployment{DeploymentInfo: deploymentOf(c, e), Services: servicesOf(c, snapshot, e)})
+func (a *API) showDeployment(c *gin.Context, snapshot *schema.Snapshot, e *schema.Endpoint) {
+	c.JSON(http.StatusOK, api.DetailedDeployment{DeploymentInfo: deploymentOf(c, e), Services: a.servicesOf(c, snapshot, e)})
 }
 
 // updateDeployment asks the endpoint again whatever is changed.
@@ -161,7 +162,7 @@ func (a *API) updateDeployment(c *gin.Context) error {
 		request.AdditionalHeaders != nil || request.Overwrite
 	switch {
 	case !changed:
-		showDeployment(c, a.Registry.Current(), e)
+		a.showDeployment(c, a.Registry.Current(), e)
 		return nil
 	case !e.HasManifest():
 		return errcode.New(errcode.BadRequest, "the endpoint %s has protobuf services, and is named by its URI: register it again", e.ID)
@@ -196,7 +197,7 @@ func (a *API) updateDeployment(c *gin.Context) error {
 	if !ok {
 		return errors.New("the endpoint that was changed is gone")
 	}
-	showDeployment(c, snapshot, updated)
+	a.showDeployment(c, snapshot, updated)
 	return nil
 }
 

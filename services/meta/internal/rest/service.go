@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -10,16 +11,28 @@ import (
 	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 
 	"github.com/restate-go/restate/pkg/errcode"
+	"github.com/restate-go/restate/pkg/membership"
 	"github.com/restate-go/restate/pkg/schema"
 
 	"github.com/restate-go/restate/services/meta/internal/api"
 )
 
-// serviceOf shows a service in the words of both generations.
-func serviceOf(c *gin.Context, s *schema.Service) api.Service {
+// viewer shows services to who asks.
+type viewer struct {
+	c *gin.Context
+	// timeouts are in force where a service has none of its own; nil where that is not known.
+	timeouts *membership.Timeouts
+}
+
+func (a *API) viewer(c *gin.Context) viewer {
+	return viewer{c, a.Workers.Timeouts(c.Request.Context())}
+}
+
+// service shows a service in the words of both generations.
+func (v viewer) service(s *schema.Service) api.Service {
 	shown := api.Service{
 		Name: s.Name, Type: typeOf(s.Kind), Handlers: make([]api.Handler, len(s.Methods)),
-		Documentation: s.Documentation, Metadata: s.Metadata, DeploymentID: deploymentID(c, s.EndpointID), Revision: s.Revision, Public: s.Public,
+		Documentation: s.Documentation, Metadata: s.Metadata, DeploymentID: deploymentID(v.c, s.EndpointID), Revision: s.Revision, Public: s.Public,
 		Options: optionsOf(s.Options), LazyState: s.Options.LazyState,
 		Methods: make([]api.Method, len(s.Methods)), InstanceType: schema.KindName(s.Kind), EndpointID: s.EndpointID,
 	}
@@ -33,6 +46,10 @@ func serviceOf(c *gin.Context, s *schema.Service) api.Service {
 		return shown
 	}
 	shown.Info = infoOf(s, s.Options)
+	if v.timeouts != nil {
+		shown.InactivityTimeout = cmp.Or(shown.InactivityTimeout, duration(v.timeouts.Inactivity))
+		shown.AbortTimeout = cmp.Or(shown.AbortTimeout, duration(v.timeouts.Abort))
+	}
 	if !listens(s) {
 		shown.InactivityTimeout = duration(0)
 	}

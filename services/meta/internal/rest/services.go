@@ -26,8 +26,9 @@ func (a *API) service(c *gin.Context) (*schema.Service, error) {
 
 func (a *API) listServices(c *gin.Context) error {
 	response := api.Services{Services: []api.Service{}}
+	view := a.viewer(c)
 	for _, s := range a.Registry.Current().Services() {
-		response.Services = append(response.Services, serviceOf(c, s))
+		response.Services = append(response.Services, view.service(s))
 	}
 	c.JSON(http.StatusOK, response)
 	return nil
@@ -38,7 +39,7 @@ func (a *API) getService(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, serviceOf(c, s))
+	c.JSON(http.StatusOK, a.viewer(c).service(s))
 	return nil
 }
 
@@ -70,7 +71,7 @@ func (a *API) modifyService(c *gin.Context) error {
 	if !ok {
 		return errcode.New(errcode.NotFound, "there is no service %s", name)
 	}
-	c.JSON(http.StatusOK, serviceOf(c, s))
+	c.JSON(http.StatusOK, a.viewer(c).service(s))
 	return nil
 }
 
@@ -79,7 +80,7 @@ func (a *API) listMethods(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, api.Methods{Methods: serviceOf(c, s).Methods})
+	c.JSON(http.StatusOK, api.Methods{Methods: viewer{c: c}.service(s).Methods})
 	return nil
 }
 
@@ -101,7 +102,7 @@ func (a *API) listHandlers(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	c.JSON(http.StatusOK, api.Handlers{Handlers: serviceOf(c, s).Handlers})
+	c.JSON(http.StatusOK, api.Handlers{Handlers: viewer{c: c}.service(s).Handlers})
 	return nil
 }
 

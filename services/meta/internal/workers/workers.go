@@ -146,6 +146,23 @@ func (c *Client) Get(ctx context.Context, id ids.InvocationID) (*workerv1.Invoca
 	return nil, errcode.Wrap(errcode.Unavailable, failed)
 }
 
+// Timeouts returns what a worker has in force for handlers that ask for nothing else; nil when none tells. The workers of one
+// runtime are configured alike.
+func (c *Client) Timeouts(ctx context.Context) *membership.Timeouts {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	nodes, err := membership.Nodes(ctx, c.conn, membership.RoleWorker)
+	if err != nil {
+		return nil
+	}
+	for _, node := range nodes {
+		if node.Timeouts != nil {
+			return node.Timeouts
+		}
+	}
+	return nil
+}
+
 type answer[T any] struct {
 	answer T
 	err    error
