@@ -52,7 +52,7 @@ func keysOfHandlers(t *testing.T, s setting) {
 	}
 	id := s.sendTo(t, "Counter/keys/keys", ``, once("keys")...)
 	s.awaitState(t, id, "paused")
-	require.Contains(t, s.AwaitInvocation("Counter", "keys", "paused").LastFailure, "[RT0114]")
+	require.Equal(t, "RT0114", s.AwaitInvocation("Counter", "keys", "paused").LastFailureCode)
 	s.MustCall("Counter/keys/clear", `"`+key(0)+`"`)
 	require.Equal(t, http.StatusOK, s.operate(id, "resume"))
 	var keys []string

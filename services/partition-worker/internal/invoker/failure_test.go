@@ -3,13 +3,19 @@ package invoker
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	wirev5 "github.com/restate-go/restate/proto/gen/restate/serviceprotocol/v5"
+
 	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/schema"
+	wire "github.com/restate-go/restate/pkg/serviceprotocol/v5"
 
 	"github.com/restate-go/restate/services/partition-worker/internal/invoker/protocol"
 )
@@ -53,6 +59,31 @@ func TestBusyIsBounded(t *testing.T) {
 			err := busyFor(errcode.New(errcode.EndpointBusy, "429"), c.header, schema.RetryPolicy{MaxInterval: c.most})
 			require.Equal(t, wish{delay: c.want}, wishOf(err))
 			require.Equal(t, errcode.EndpointBusy, codeOf(err))
+		})
+	}
+}
+
+// Why an invocation is paused is all that there is to see of it: without a word of the service too, and not without bound.
+func TestPausedInvocationSaysWhy(t *testing.T) {
+	for name, c := range map[string]struct{ said, told string }{
+		"a word":   {"oh", "the service reports: oh"},
+		"no word":  {"", "the service reports a failure without a message"},
+		"too many": {strings.Repeat("x", 30<<10), "the service reports: " + strings.Repeat("x", maxLogged-len("the service reports: "))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var attempts atomic.Int32
+			w := newWorld(t, func(*Config) {}, serve(t, map[string]http.HandlerFunc{"S": func(w http.ResponseWriter, _ *http.Request) {
+				failure := &wirev5.Error{Code: 500, Message: c.said}
+				if attempts.Add(1) == 2 {
+					failure.Behavior = wirev5.Behavior_BEHAVIOR_PAUSE
+				}
+				_, _ = begins(w).Write(frameOf(wire.TypeError, failure))
+			}}))
+			paused := w.awaitEnd(t, w.start("S")).GetPaused()
+			require.Equal(t, c.told, paused.GetFailure().GetMessage())
+			require.Equal(t, "RT0007", paused.GetCode())
+			require.Equal(t, uint32(2), paused.GetAttempts())
 		})
 	}
 }

@@ -193,8 +193,7 @@ func TestEndlessJournals(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, c.configure, serve(t, map[string]http.HandlerFunc{"Hostile": c.handler}))
 			id := w.start("Hostile")
-			failure := w.awaitEnd(t, id).GetPaused().GetFailure()
-			require.Contains(t, failure.GetMessage(), string(errcode.JournalTooLarge))
+			require.Equal(t, string(errcode.JournalTooLarge), w.awaitEnd(t, id).GetPaused().GetCode())
 			length := w.length(id)
 			require.LessOrEqual(t, length, c.stored)
 			require.Greater(t, length, c.stored/2)
@@ -206,7 +205,7 @@ func TestEndlessJournals(t *testing.T) {
 func TestJournalThatIsTooLongToRead(t *testing.T) {
 	w := newWorld(t, func(cfg *Config) { cfg.JournalLengthLimit = 3 }, serve(t, map[string]http.HandlerFunc{"Answers": answers}))
 	id := w.startAgain("Answers", 4)
-	require.Contains(t, w.awaitEnd(t, id).GetPaused().GetFailure().GetMessage(), string(errcode.JournalTooLarge))
+	require.Equal(t, string(errcode.JournalTooLarge), w.awaitEnd(t, id).GetPaused().GetCode())
 	w.awaitEnd(t, w.startAgain("Answers", 3))
 }
 
@@ -268,8 +267,8 @@ func TestJournalWithoutMemory(t *testing.T) {
 // A journal that does not fit even when all memory is free is not read in vain for ever.
 func TestJournalLargerThanMemory(t *testing.T) {
 	w := newWorld(t, func(cfg *Config) { cfg.MemoryLimit = 8 << 20 }, serve(t, map[string]http.HandlerFunc{"Answers": answers}))
-	failure := w.awaitEnd(t, w.startWith("Answers", make([]byte, 6<<20))).GetPaused().GetFailure()
-	require.Contains(t, failure.GetMessage(), string(errcode.JournalTooLarge))
+	paused := w.awaitEnd(t, w.startWith("Answers", make([]byte, 6<<20))).GetPaused()
+	require.Equal(t, string(errcode.JournalTooLarge), paused.GetCode())
 }
 
 // An attempt that is stopped ends at once, also when the service has begun to answer and says no more.

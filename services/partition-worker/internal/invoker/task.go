@@ -216,7 +216,9 @@ func (t *task) failed(ctx context.Context, err error, given bool) (delay time.Du
 	effect := &logv1.InvokerEffect{Effect: &logv1.InvokerEffect_Failed{Failed: failureOf(err)}}
 	if pause {
 		log.Error("the last attempt failed, the invocation is paused")
-		effect.Effect = &logv1.InvokerEffect_Paused{Paused: &logv1.Paused{Failure: failureOf(err)}}
+		why := failureOf(err)
+		why.Message = frame.Prefix(messageOf(err), maxLogged)
+		effect.Effect = &logv1.InvokerEffect_Paused{Paused: &logv1.Paused{Failure: why, Code: string(code), Attempts: attempts}}
 	} else {
 		log.Error("the last attempt failed, the invocation ends")
 	}

@@ -146,7 +146,8 @@ func matches(request *workerv1.ListInvocationsRequest, record *storagev1.Invocat
 
 func view(running *invoker.Invoker, id ids.InvocationID, record *storagev1.Invocation) *workerv1.InvocationView {
 	v := &workerv1.InvocationView{
-		InvocationId: id[:], Invocation: shown(record), LastFailure: record.GetPausedWith().GetMessage(),
+		InvocationId: id[:], Invocation: shown(record),
+		LastFailure: record.GetPausedWith().GetMessage(), LastFailureCode: record.GetPausedCode(), Attempts: record.GetPausedAttempts(),
 	}
 	if attempt, ok := running.View(id); ok {
 		v.Attempts = attempt.Attempts

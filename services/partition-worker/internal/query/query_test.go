@@ -2,6 +2,7 @@ package query_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -58,8 +59,8 @@ func (l *listing) Send(r *workerv1.ListInvocationsResponse) error {
 	}
 	l.views = append(l.views, r.GetInvocation())
 	l.names = append(l.names, r.GetInvocation().GetInvocation().GetTarget().GetHandler())
-	if failure := r.GetInvocation().GetLastFailure(); failure != "" {
-		l.failures = append(l.failures, failure)
+	if v := r.GetInvocation(); v.GetLastFailure() != "" {
+		l.failures = append(l.failures, fmt.Sprintf("%d attempts: [%s] %s", v.GetAttempts(), v.GetLastFailureCode(), v.GetLastFailure()))
 	}
 	return nil
 }
@@ -169,10 +170,11 @@ func TestListInvocationsTellsWhyOneIsPaused(t *testing.T) {
 	space, err := mem.New(1).Space(0)
 	require.NoError(t, err)
 	batch := &kv.Batch{}
-	for i, failure := range []*journalv1.Failure{nil, {Code: 500, Message: "[RT0114] too many"}} {
-		require.NoError(t, storage.PutInvocation(batch, ids.InvocationID{byte(i)}, &storagev1.Invocation{
-			State: storagev1.Invocation_STATE_PAUSED, PausedWith: failure,
-		}))
+	for i, paused := range []*storagev1.Invocation{
+		{}, {PausedWith: &journalv1.Failure{Code: 500, Message: "it is broken"}, PausedCode: "RT0007", PausedAttempts: 2},
+	} {
+		paused.State = storagev1.Invocation_STATE_PAUSED
+		require.NoError(t, storage.PutInvocation(batch, ids.InvocationID{byte(i)}, paused))
 	}
 	require.NoError(t, space.Write(batch))
 	led := partition{invoker.New(invoker.DefaultConfig(), invoker.Deps{}), space}
@@ -180,7 +182,7 @@ func TestListInvocationsTellsWhyOneIsPaused(t *testing.T) {
 	service := query.New(keyspace.Layout{Partitions: 1}, []query.Partition{led})
 	require.NoError(t, service.ListInvocations(&workerv1.ListInvocationsRequest{}, got))
 	require.Len(t, got.names, 2)
-	require.Equal(t, []string{"[RT0114] too many"}, got.failures)
+	require.Equal(t, []string{"2 attempts: [RT0007] it is broken"}, got.failures)
 }
 
 // An invocation whose record is as large as can be is told of in a message that gRPC lets its receiver take, with all that

@@ -149,7 +149,7 @@ func newBuilder(s *script) *builder { return &builder{s, map[ids.InvocationID]ui
 //	effect id= <command>       (effects_test.go)
 //	suspended id= [completions=(..)] [commands=(..)] [signals=(..)] [named=(..)] [on=<future>] [known=<entries>]
 //	run id= completion= result
-//	paused id= [failure=]
+//	paused id= [failure= code= attempts=]
 //	ended id= [result]
 //	failed id= failure=
 //	notify id= completion=|signal=|named= result [awakeable] [created=<LSN>]

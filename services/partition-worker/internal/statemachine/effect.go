@@ -42,7 +42,7 @@ func (s *step) invokerEffect(effect *logv1.InvokerEffect) error {
 	case *logv1.InvokerEffect_Suspended:
 		return s.suspend(id, invocation, e.Suspended, effect.GetKnownEntries())
 	case *logv1.InvokerEffect_Paused:
-		s.rest(id, invocation, e.Paused.GetFailure())
+		s.rest(id, invocation, e.Paused)
 		return nil
 	case *logv1.InvokerEffect_Ended:
 		result, err := s.output(id, invocation, e.Ended)
@@ -177,10 +177,10 @@ var errTooManyKeys = errors.New("too many keys")
 
 // tooManyKeys is why an invocation is paused that asks for more keys than it may have. There is no completion for that: SDKs
 // take none but a list. The command is not stored, so once there are fewer keys, or the code no longer asks, it goes on.
-func tooManyKeys(command *journalv1.GetStateKeys) *journalv1.Failure {
-	return &journalv1.Failure{Code: codeInternal, Message: errcode.New(errcode.TooManyStateKeys,
-		"the handler asks for all keys of its state, which are more than %d, or have more than %d bytes",
-		command.GetMaxKeys(), command.GetMaxBytes()).Error()}
+func tooManyKeys(command *journalv1.GetStateKeys) *logv1.Paused {
+	return &logv1.Paused{Code: string(errcode.TooManyStateKeys), Failure: &journalv1.Failure{
+		Code: codeInternal, Message: fmt.Sprintf("the handler asks for all keys of its state, which are more than %d, or have more than %d bytes",
+			command.GetMaxKeys(), command.GetMaxBytes())}}
 }
 
 // completeRun stores the result of a step that the endpoint ran. One that was stored by an earlier attempt stands.

@@ -35,7 +35,9 @@ func (b *builder) effect(command string, a *arguments) (*logv1.InvokerEffect, er
 			CompletionId: a.index("completion", 0), Result: a.result(),
 		}}
 	case "paused":
-		effect.Effect = &logv1.InvokerEffect_Paused{Paused: &logv1.Paused{Failure: a.result().GetFailure()}}
+		effect.Effect = &logv1.InvokerEffect_Paused{Paused: &logv1.Paused{
+			Failure: a.result().GetFailure(), Code: a.text("code", ""), Attempts: a.index("attempts", 0),
+		}}
 	case "ended":
 		effect.Effect = &logv1.InvokerEffect_Ended{Ended: &logv1.Ended{Output: a.result()}}
 	case "failed":

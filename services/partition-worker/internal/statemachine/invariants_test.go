@@ -188,6 +188,8 @@ func (t *tables) checkState(id ids.InvocationID, i *storagev1.Invocation) {
 	t.expect(i.GetKnownEntries() == 0 || suspended, "%s is %s and has been given entries", id, i.GetState())
 	t.expect(i.GetPausedWith() == nil || i.GetState() == storagev1.Invocation_STATE_PAUSED,
 		"%s is %s and paused with %v", id, i.GetState(), i.GetPausedWith())
+	t.expect(i.GetPausedCode() == "" && i.GetPausedAttempts() == 0 || i.GetPausedWith() != nil,
+		"%s is paused with nothing, but %s after %d attempts", id, i.GetPausedCode(), i.GetPausedAttempts())
 	t.expect((i.GetCompletedAt() != 0) == completed, "%s is %s and completed at %d", id, i.GetState(), i.GetCompletedAt())
 	t.expect((i.GetRunningAt() != 0) == (completed || inProgress(i)), "%s is %s and runs since %d",
 		id, i.GetState(), i.GetRunningAt())

@@ -147,7 +147,8 @@ func (s *step) begin(id ids.InvocationID, invocation *storagev1.Invocation, inpu
 		invocation.RunningAt = s.now
 	}
 	invocation.Run = s.lsn
-	invocation.Awaiting, invocation.KnownEntries, invocation.PausedWith = nil, 0, nil
+	invocation.Awaiting, invocation.KnownEntries = nil, 0
+	invocation.PausedWith, invocation.PausedCode, invocation.PausedAttempts = nil, "", 0
 	invocation.InboxSequence = 0
 	s.waits.forget(id)
 	s.act(startOf(id, invocation, input))

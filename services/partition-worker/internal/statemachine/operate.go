@@ -1,7 +1,6 @@
 package statemachine
 
 import (
-	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
 	logv1 "github.com/restate-go/restate/proto/gen/restate/log/v1"
 	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
 
@@ -10,11 +9,12 @@ import (
 )
 
 // rest stops the attempts of an invocation until it is resumed. It keeps its service instance.
-func (s *step) rest(id ids.InvocationID, invocation *storagev1.Invocation, reason *journalv1.Failure) {
+func (s *step) rest(id ids.InvocationID, invocation *storagev1.Invocation, reason *logv1.Paused) {
 	s.cache.put(id, invocation)
 	invocation.State = storagev1.Invocation_STATE_PAUSED
 	invocation.ModifiedAt = s.now
-	invocation.Awaiting, invocation.KnownEntries, invocation.PausedWith = nil, 0, reason
+	invocation.Awaiting, invocation.KnownEntries = nil, 0
+	invocation.PausedWith, invocation.PausedCode, invocation.PausedAttempts = reason.GetFailure(), reason.GetCode(), reason.GetAttempts()
 }
 
 // pause does so on an operator's behalf. What the attempt under way has not stored is lost with it, as when it fails.

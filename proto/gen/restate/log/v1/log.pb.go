@@ -1029,8 +1029,11 @@ func (x *RunCompletion) GetResult() *v1.Result {
 }
 
 type Paused struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Failure       *v1.Failure            `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Failure *v1.Failure            `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	// The published code of the failure, and how many attempts the run has had. Empty and 0 in records of earlier releases.
+	Code          string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	Attempts      uint32 `protobuf:"varint,3,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1070,6 +1073,20 @@ func (x *Paused) GetFailure() *v1.Failure {
 		return x.Failure
 	}
 	return nil
+}
+
+func (x *Paused) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Paused) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
 }
 
 type PinnedEndpoint struct {
@@ -2041,9 +2058,11 @@ const file_restate_log_v1_log_proto_rawDesc = "" +
 	"\x06effect\"h\n" +
 	"\rRunCompletion\x12#\n" +
 	"\rcompletion_id\x18\x01 \x01(\rR\fcompletionId\x122\n" +
-	"\x06result\x18\x02 \x01(\v2\x1a.restate.journal.v1.ResultR\x06result\"?\n" +
+	"\x06result\x18\x02 \x01(\v2\x1a.restate.journal.v1.ResultR\x06result\"o\n" +
 	"\x06Paused\x125\n" +
-	"\afailure\x18\x01 \x01(\v2\x1b.restate.journal.v1.FailureR\afailure\"k\n" +
+	"\afailure\x18\x01 \x01(\v2\x1b.restate.journal.v1.FailureR\afailure\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x12\x1a\n" +
+	"\battempts\x18\x03 \x01(\rR\battempts\"k\n" +
 	"\x0ePinnedEndpoint\x12\x1f\n" +
 	"\vendpoint_id\x18\x01 \x01(\tR\n" +
 	"endpointId\x128\n" +

@@ -247,9 +247,12 @@ type Invocation struct {
 	// Only while it holds the lock of its service instance: nothing in the inbox has a lower sequence.
 	InboxFrom uint64 `protobuf:"varint,36,opt,name=inbox_from,json=inboxFrom,proto3" json:"inbox_from,omitempty"`
 	// Only while in progress, where a client runs the invocation instead of an endpoint: the stream of the current run.
-	ClientStream  string `protobuf:"bytes,40,opt,name=client_stream,json=clientStream,proto3" json:"client_stream,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ClientStream string `protobuf:"bytes,40,opt,name=client_stream,json=clientStream,proto3" json:"client_stream,omitempty"`
+	// Only when paused, with paused_with: the published code of that failure, and how many attempts the run had.
+	PausedCode     string `protobuf:"bytes,41,opt,name=paused_code,json=pausedCode,proto3" json:"paused_code,omitempty"`
+	PausedAttempts uint32 `protobuf:"varint,42,opt,name=paused_attempts,json=pausedAttempts,proto3" json:"paused_attempts,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Invocation) Reset() {
@@ -539,6 +542,20 @@ func (x *Invocation) GetClientStream() string {
 		return x.ClientStream
 	}
 	return ""
+}
+
+func (x *Invocation) GetPausedCode() string {
+	if x != nil {
+		return x.PausedCode
+	}
+	return ""
+}
+
+func (x *Invocation) GetPausedAttempts() uint32 {
+	if x != nil {
+		return x.PausedAttempts
+	}
+	return 0
 }
 
 // Completion says what is known of one completion id of an invocation.
@@ -1578,7 +1595,7 @@ var File_restate_storage_v1_storage_proto protoreflect.FileDescriptor
 
 const file_restate_storage_v1_storage_proto_rawDesc = "" +
 	"\n" +
-	" restate/storage/v1/storage.proto\x12\x12restate.storage.v1\x1a restate/journal/v1/journal.proto\x1a\x18restate/log/v1/log.proto\"\xe7\r\n" +
+	" restate/storage/v1/storage.proto\x12\x12restate.storage.v1\x1a restate/journal/v1/journal.proto\x1a\x18restate/log/v1/log.proto\"\xb1\x0e\n" +
 	"\n" +
 	"Invocation\x12:\n" +
 	"\x05state\x18\x01 \x01(\x0e2$.restate.storage.v1.Invocation.StateR\x05state\x122\n" +
@@ -1628,7 +1645,10 @@ const file_restate_storage_v1_storage_proto_rawDesc = "" +
 	"\rcaller_target\x18# \x01(\v2\x1a.restate.journal.v1.TargetR\fcallerTarget\x12\x1d\n" +
 	"\n" +
 	"inbox_from\x18$ \x01(\x04R\tinboxFrom\x12#\n" +
-	"\rclient_stream\x18( \x01(\tR\fclientStream\"\x95\x01\n" +
+	"\rclient_stream\x18( \x01(\tR\fclientStream\x12\x1f\n" +
+	"\vpaused_code\x18) \x01(\tR\n" +
+	"pausedCode\x12'\n" +
+	"\x0fpaused_attempts\x18* \x01(\rR\x0epausedAttempts\"\x95\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSTATE_SCHEDULED\x10\x01\x12\x11\n" +

@@ -309,7 +309,7 @@ type InvocationView struct {
 	// journal, caller and client stream. The rest can be larger than a message may be: the result, who waits for it, and what
 	// the invocation waits for.
 	Invocation *v1.Invocation `protobuf:"bytes,2,opt,name=invocation,proto3" json:"invocation,omitempty"`
-	// Attempts of the current run, this one included; 0 where no attempt is under way.
+	// Attempts of the current run, this one included, or of the run that ended in a pause; 0 where there is neither.
 	Attempts uint32 `protobuf:"varint,3,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// Why the last attempt failed; empty where none did.
 	LastFailure     string `protobuf:"bytes,4,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`

@@ -38,7 +38,12 @@ type ServiceError struct {
 	Related *RelatedCommand
 }
 
-func (e *ServiceError) Error() string { return "the service reports: " + e.Message }
+func (e *ServiceError) Error() string {
+	if e.Message == "" {
+		return "the service reports a failure without a message"
+	}
+	return "the service reports: " + e.Message
+}
 
 // Behavior is what a service wants to become of an invocation whose attempt failed.
 type Behavior int
