@@ -157,5 +157,7 @@ func TestBaseDirectoryInUseIsRefused(t *testing.T) {
 	startRuntime(t, dir)
 	ctx, cancel := context.WithTimeout(t.Context(), await.Deadline)
 	defer cancel()
-	require.ErrorIs(t, execute(ctx, &output{}, "--base-dir", dir), broker.ErrLocked)
+	err := execute(ctx, &output{}, "--base-dir", dir)
+	require.ErrorIs(t, err, broker.ErrLocked)
+	require.ErrorContains(t, err, "[RT0005]")
 }

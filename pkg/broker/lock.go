@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/restate-go/restate/pkg/errcode"
 )
 
 // ErrLocked means that another process stores its streams in the directory. The server itself does not notice, and two
@@ -25,7 +27,7 @@ func lock(dir string) (*os.File, error) {
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	switch {
 	case errors.Is(err, syscall.EWOULDBLOCK):
-		err = fmt.Errorf("%s: %w", dir, ErrLocked)
+		err = errcode.Wrap(errcode.DatabaseLocked, fmt.Errorf("%s: %w", dir, ErrLocked))
 	case err != nil:
 		err = fmt.Errorf("lock of the broker in %s: %w", dir, err)
 	default:

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/restate-go/restate/pkg/broker"
+	"github.com/restate-go/restate/pkg/errcode"
 )
 
 func TestOneServerPerDirectory(t *testing.T) {
@@ -16,6 +17,7 @@ func TestOneServerPerDirectory(t *testing.T) {
 	require.NoError(t, err)
 	_, err = broker.StartServer(t.Context(), cfg, log)
 	require.ErrorIs(t, err, broker.ErrLocked)
+	require.Equal(t, errcode.DatabaseLocked, errcode.Of(err, ""))
 	first.Close()
 	second, err := broker.StartServer(t.Context(), cfg, log)
 	require.NoError(t, err, "the lock ends with the server")

@@ -338,3 +338,11 @@ func Message(err error) string {
 	}
 	return err.Error()
 }
+
+// Explain says what happened, and in a second line what the user can do about it, where the error has a code.
+func Explain(err error) string {
+	if advice := Of(err, "").Advice(); advice != "" {
+		return err.Error() + "\n" + advice
+	}
+	return err.Error()
+}

@@ -88,3 +88,9 @@ func TestMessageLeavesTheCodeOut(t *testing.T) {
 	require.Equal(t, "plain", errcode.Message(errors.New("plain")))
 	require.Equal(t, "call: [RT0010] refused", errcode.Message(fmt.Errorf("call: %w", coded)))
 }
+
+func TestExplain(t *testing.T) {
+	locked := fmt.Errorf("start: %w", errcode.New(errcode.DatabaseLocked, "it is open"))
+	require.Equal(t, "start: [RT0005] it is open\n"+errcode.DatabaseLocked.Advice(), errcode.Explain(locked))
+	require.Equal(t, "oh", errcode.Explain(errors.New("oh")))
+}

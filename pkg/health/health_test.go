@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/health"
 )
 
@@ -99,4 +100,15 @@ func TestServerServesUntilStopped(t *testing.T) {
 func TestListenNamesTheSetting(t *testing.T) {
 	_, err := health.Listen(t.Context(), health.Config{BindAddress: "nowhere:-1"}, nil, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "health.bind_address")
+}
+
+func TestAddressInUseIsTold(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	server, err := health.Listen(t.Context(), health.Config{BindAddress: "127.0.0.1:0"}, http.NotFoundHandler(), log)
+	require.NoError(t, err)
+	_, err = health.Listen(t.Context(), health.Config{BindAddress: server.Addr()}, http.NotFoundHandler(), log)
+	require.Equal(t, errcode.CannotBind, errcode.Of(err, ""))
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	require.NoError(t, server.Run(ctx))
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/restate-go/restate/pkg/errcode"
 )
 
 // Config of the listener for probes.
@@ -42,7 +44,7 @@ type Server struct {
 func Listen(ctx context.Context, cfg Config, handler http.Handler, log *slog.Logger) (*Server, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.BindAddress)
 	if err != nil {
-		return nil, fmt.Errorf("listening for probes (health.bind_address): %w", err)
+		return nil, errcode.Wrap(errcode.CannotBind, fmt.Errorf("listen for probes (health.bind_address): %w", err))
 	}
 	return &Server{listener: listener, server: &http.Server{
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/restate-go/restate/pkg/config"
+	"github.com/restate-go/restate/pkg/errcode"
 )
 
 // Config of the daemon, section ingress of the configuration.
@@ -56,7 +57,7 @@ func (c Config) validate() error {
 func Listen(ctx context.Context, cfg Config) (net.Listener, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.BindAddress)
 	if err != nil {
-		return nil, fmt.Errorf("listen for requests (ingress.bind_address): %w", err)
+		return nil, errcode.Wrap(errcode.CannotBind, fmt.Errorf("listen for requests (ingress.bind_address): %w", err))
 	}
 	return listener, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/restate-go/restate/pkg/broker"
 	"github.com/restate-go/restate/pkg/cmdlog"
 	"github.com/restate-go/restate/pkg/config"
+	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/ids"
 	"github.com/restate-go/restate/pkg/membership"
 	journalv1 "github.com/restate-go/restate/proto/gen/restate/journal/v1"
@@ -211,5 +212,17 @@ func TestConfigIsChecked(t *testing.T) {
 		require.ErrorContains(t, err, says)
 	}
 	_, err := ingress.Listen(t.Context(), ingress.Config{BindAddress: "nowhere:x"})
+	require.ErrorContains(t, err, "ingress.bind_address")
+}
+
+func TestAddressInUseIsTold(t *testing.T) {
+	cfg := ingress.DefaultConfig()
+	cfg.BindAddress = "127.0.0.1:0"
+	listener, err := ingress.Listen(t.Context(), cfg)
+	require.NoError(t, err)
+	defer listener.Close()
+	cfg.BindAddress = listener.Addr().String()
+	_, err = ingress.Listen(t.Context(), cfg)
+	require.Equal(t, errcode.CannotBind, errcode.Of(err, ""))
 	require.ErrorContains(t, err, "ingress.bind_address")
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/restate-go/restate/pkg/broker"
+	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/membership"
 	"github.com/restate-go/restate/pkg/schema"
 	"github.com/restate-go/restate/pkg/storage/kv"
@@ -80,7 +81,7 @@ func (s *Service) Run(ctx context.Context) (err error) {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.BindAddress)
 	if err != nil {
-		return fmt.Errorf("listen for queries: %w", err)
+		return errcode.Wrap(errcode.CannotBind, fmt.Errorf("listen for queries (worker.bind_address): %w", err))
 	}
 	members, err := s.partitions(ctx, nodeID, layout, store, registry)
 	if err != nil {

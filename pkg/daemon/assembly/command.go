@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/restate-go/restate/pkg/config"
+	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/telemetry"
 )
 
@@ -213,7 +214,7 @@ func probe(ctx context.Context, url string, out io.Writer) error {
 // Main executes the command line and exits the program.
 func Main(command *cobra.Command) {
 	if err := command.ExecuteContext(context.Background()); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", command.Name(), err)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", command.Name(), errcode.Explain(err))
 		os.Exit(1)
 	}
 	os.Exit(0)

@@ -11,6 +11,7 @@ import (
 	"github.com/linxGnu/grocksdb"
 
 	"github.com/restate-go/restate/pkg/config"
+	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/storage/kv"
 )
 
@@ -93,7 +94,7 @@ func Open(dir string, partitions uint32, o Options) (*Store, error) {
 	if err != nil {
 		s.free()
 		if strings.Contains(err.Error(), "LOCK") || strings.Contains(err.Error(), "lock ") {
-			return nil, fmt.Errorf("open %s: %w: %w", dir, ErrLocked, err)
+			return nil, errcode.Wrap(errcode.DatabaseLocked, fmt.Errorf("open %s: %w: %w", dir, ErrLocked, err))
 		}
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/storage/kv"
 	"github.com/restate-go/restate/pkg/storage/kv/rocks"
 )
@@ -65,5 +66,15 @@ func TestSweep(t *testing.T) {
 	require.Equal(t, 91, count(space.Scan(lower, upper)))
 	require.Greater(t, store.Cached(), before+90*size)
 	snapshot.Close()
+	require.NoError(t, store.Close())
+}
+
+func TestOneProcessHasTheDatabase(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "db")
+	store, err := rocks.Open(dir, 1, rocks.DefaultOptions())
+	require.NoError(t, err)
+	_, err = rocks.Open(dir, 1, rocks.DefaultOptions())
+	require.ErrorIs(t, err, rocks.ErrLocked)
+	require.Equal(t, errcode.DatabaseLocked, errcode.Of(err, ""))
 	require.NoError(t, store.Close())
 }

@@ -2,9 +2,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
-
 	"github.com/restate-go/restate/pkg/daemon/assembly"
 	"github.com/restate-go/restate/services/ingress"
 )
@@ -13,9 +10,5 @@ import (
 var version = "dev"
 
 func main() {
-	command := assembly.NewSingle(version, ingress.Daemon()).Command("Take requests to services and answer with their results")
-	if err := command.Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "ingress:", err)
-		os.Exit(1)
-	}
+	assembly.Main(assembly.NewSingle(version, ingress.Daemon()).Command("Take requests to services and answer with their results"))
 }
