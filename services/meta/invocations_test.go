@@ -38,6 +38,8 @@ type worker struct {
 	lists []uint32
 	// refuses is how many lists it refuses first.
 	refuses atomic.Int32
+	// asked is the last question for a list.
+	asked atomic.Pointer[workerv1.ListInvocationsRequest]
 }
 
 func (w *worker) GetInvocation(_ context.Context, request *workerv1.GetInvocationRequest) (*workerv1.GetInvocationResponse, error) {
@@ -57,6 +59,7 @@ func (w *worker) GetInvocation(_ context.Context, request *workerv1.GetInvocatio
 }
 
 func (w *worker) ListInvocations(request *workerv1.ListInvocationsRequest, stream workerv1.WorkerService_ListInvocationsServer) error {
+	w.asked.Store(request)
 	if w.refuses.Add(-1) >= 0 {
 		return status.Error(codes.Unavailable, "later")
 	}
@@ -181,6 +184,71 @@ func TestInvocations(t *testing.T) {
 	require.Contains(t, r.call("GET", "/invocations", "").body, "127.0.0.1:1")
 	require.Equal(t, 200, r.call("GET", "/invocations/"+running.String(), "").status)
 	require.Equal(t, 404, r.call("GET", "/invocations/"+newID(t, 7).String(), "").status, "the one that leads its partition does not know it")
+}
+
+// The worker of the test does not know the question, as one of a release before: what is asked for is told all the same.
+func TestInvocationsOfAStatus(t *testing.T) {
+	r := start(t)
+	of := map[string]*workerv1.InvocationView{}
+	for i, c := range []struct {
+		status string
+		state  storagev1.Invocation_State
+	}{
+		{"scheduled", storagev1.Invocation_STATE_SCHEDULED}, {"pending", storagev1.Invocation_STATE_INBOXED},
+		{"running", storagev1.Invocation_STATE_INVOKED}, {"backing-off", storagev1.Invocation_STATE_INVOKED},
+		{"suspended", storagev1.Invocation_STATE_SUSPENDED}, {"paused", storagev1.Invocation_STATE_PAUSED},
+		{"completed", storagev1.Invocation_STATE_COMPLETED},
+	} {
+		of[c.status] = view(newID(t, uint64(i)), "S", c.state)
+	}
+	of["backing-off"].NextAttemptAt = 1700000001000
+	w := &worker{views: slices.Collect(maps.Values(of))}
+	r.serve("one", w)
+	for status, v := range of {
+		answer := r.call("GET", "/invocations?status="+status, "")
+		require.Equal(t, 200, answer.status, answer.body)
+		found := answer.member(t, "invocations").([]any)
+		require.Len(t, found, 1, status)
+		require.Equal(t, ids.InvocationID(v.GetInvocationId()).String(), found[0].(map[string]any)["id"])
+		asked := w.asked.Load()
+		require.Equal(t, v.GetInvocation().GetState(), asked.GetState())
+		require.Equal(t, status == "completed", asked.GetIncludeCompleted())
+		require.Equal(t, status == "running" || status == "backing-off", asked.BackingOff != nil)
+		require.Equal(t, status == "backing-off", asked.GetBackingOff())
+
+		printed, err := r.run("invocations", "list", "--status", status)
+		require.NoError(t, err)
+		require.Equal(t, 2, strings.Count(printed, "\n"), printed)
+		require.Contains(t, printed, " "+status+" ")
+	}
+	answer := r.call("GET", "/invocations?status=foo", "")
+	require.Equal(t, 400, answer.status)
+	message, _ := answer.failure(t)
+	require.Contains(t, message, `status is "foo", and has to be scheduled, pending,`)
+}
+
+func TestHowInvocationsEnded(t *testing.T) {
+	r := start(t)
+	value := &journalv1.Result{Result: &journalv1.Result_Void{Void: &journalv1.Void{}}}
+	killed := &journalv1.Result{Result: &journalv1.Result_Failure{Failure: &journalv1.Failure{Code: 409, Message: "killed"}}}
+	var views []*workerv1.InvocationView
+	for i, result := range []*journalv1.Result{value, killed, nil} {
+		v := view(newID(t, uint64(i)), "S", storagev1.Invocation_STATE_COMPLETED)
+		v.Invocation.Result = result
+		views = append(views, v)
+	}
+	r.work("one", views...)
+	for i, want := range []struct{ json, people string }{
+		{`,"completion_result":"success"}`, "Result: success"},
+		{`,"completion_result":"failure","completion_failure":"killed","completion_failure_code":409}`, "Result: failure 409: killed"},
+		{`"journal_length":3}`, "Status: completed\nCreated"},
+	} {
+		id := ids.InvocationID(views[i].GetInvocationId()).String()
+		require.Contains(t, r.call("GET", "/invocations/"+id, "").body, want.json)
+		printed, err := r.run("invocations", "describe", id)
+		require.NoError(t, err)
+		require.Contains(t, squeezed(printed), want.people)
+	}
 }
 
 // Keys of today's services are text, and those of services with protobuf messages base64, by what the id is a hash of.

@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -29,6 +30,8 @@ func listInvocationsCommand(run running) *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List the invocations that are not over", Aliases: []string{"ls"}, Args: cobra.NoArgs}
 	service := c.Flags().String("service", "", "only those of the service")
 	endpoint := c.Flags().String("endpoint", "", "only those that began on the endpoint, by its id")
+	status := c.Flags().String("status", "",
+		"only those of the status: scheduled, pending, running, backing-off, suspended, paused, or completed while the result is kept")
 	limit := c.Flags().Uint32("limit", 100, "at most so many, 1 to 10000")
 	c.RunE = run(func(cmd *cobra.Command, s *session, _ []string) error {
 		query := url.Values{"limit": {strconv.FormatUint(uint64(*limit), 10)}}
@@ -37,6 +40,9 @@ func listInvocationsCommand(run running) *cobra.Command {
 		}
 		if *endpoint != "" {
 			query.Set("endpoint", *endpoint)
+		}
+		if *status != "" {
+			query.Set("status", *status)
 		}
 		var found api.Invocations
 		if err := s.client.call(cmd.Context(), http.MethodGet, []string{"invocations"}, query, nil, &found); err != nil {
@@ -68,7 +74,7 @@ func describeInvocation(cmd *cobra.Command, s *session, args []string) error {
 		}
 		return s.details([][2]string{
 			{"ID", v.ID}, {"Target", v.Service + "/" + v.Method}, shownKey(v),
-			{"Status", v.Status}, {"Created", v.CreatedAt}, {"Modified", v.ModifiedAt}, {"Scheduled for", v.ScheduledAt},
+			{"Status", v.Status}, {"Result", resultOf(v)}, {"Created", v.CreatedAt}, {"Modified", v.ModifiedAt}, {"Scheduled for", v.ScheduledAt},
 			{"Expires", v.ExpiresAt}, {"Endpoint", v.EndpointID}, {"Journal length", strconv.FormatUint(uint64(v.JournalLength), 10)},
 			{"Invoked by", v.InvokedBy}, {"Attempts", attempts}, {"Last failure", lastFailure(v)}, {"Next attempt", v.NextAttemptAt},
 		})
@@ -131,6 +137,14 @@ func keyText(v api.Invocation) (text string, ok bool) {
 		text = string(stored[n:])
 	}
 	return text, !strings.ContainsFunc(text, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) })
+}
+
+// resultOf says how a completed invocation ended.
+func resultOf(v api.Invocation) string {
+	if v.CompletionResult != "failure" {
+		return v.CompletionResult
+	}
+	return fmt.Sprintf("failure %d: %s", v.CompletionFailureCode, v.CompletionFailure)
 }
 
 func lastFailure(v api.Invocation) string {

@@ -35,23 +35,26 @@ type Endpoints struct {
 
 // Invocation is an invocation as it is now.
 type Invocation struct {
-	ID              string `json:"id"`
-	Service         string `json:"service"`
-	Method          string `json:"method"`
-	Key             string `json:"key,omitempty" doc:"Of the service instance: text, of virtual objects and workflows; of services with protobuf messages base64 of what is stored"`
-	KeyEncoding     string `json:"key_encoding,omitempty" doc:"base64 where the key is that; left out where it is text"`
-	Status          string `json:"status" doc:"scheduled, pending, running, backing-off, suspended, paused or completed"`
-	CreatedAt       string `json:"created_at" doc:"As all times, RFC 3339"`
-	ModifiedAt      string `json:"modified_at"`
-	EndpointID      string `json:"endpoint_id,omitempty" doc:"Where it began, and stays"`
-	JournalLength   uint32 `json:"journal_length"`
-	InvokedBy       string `json:"invoked_by,omitempty" doc:"The invocation that called it"`
-	Attempts        uint32 `json:"attempts,omitempty" doc:"Of the current run"`
-	LastFailure     string `json:"last_failure,omitempty"`
-	LastFailureCode string `json:"last_failure_code,omitempty"`
-	NextAttemptAt   string `json:"next_attempt_at,omitempty"`
-	ScheduledAt     string `json:"scheduled_at,omitempty"`
-	ExpiresAt       string `json:"expires_at,omitempty" doc:"Until when the result is kept"`
+	ID                    string `json:"id"`
+	Service               string `json:"service"`
+	Method                string `json:"method"`
+	Key                   string `json:"key,omitempty" doc:"Of the service instance: text, of virtual objects and workflows; of services with protobuf messages base64 of what is stored"`
+	KeyEncoding           string `json:"key_encoding,omitempty" doc:"base64 where the key is that; left out where it is text"`
+	Status                string `json:"status" doc:"scheduled, pending, running, backing-off, suspended, paused or completed"`
+	CreatedAt             string `json:"created_at" doc:"As all times, RFC 3339"`
+	ModifiedAt            string `json:"modified_at"`
+	EndpointID            string `json:"endpoint_id,omitempty" doc:"Where it began, and stays"`
+	JournalLength         uint32 `json:"journal_length"`
+	InvokedBy             string `json:"invoked_by,omitempty" doc:"The invocation that called it"`
+	Attempts              uint32 `json:"attempts,omitempty" doc:"Of the current run"`
+	LastFailure           string `json:"last_failure,omitempty"`
+	LastFailureCode       string `json:"last_failure_code,omitempty"`
+	NextAttemptAt         string `json:"next_attempt_at,omitempty"`
+	ScheduledAt           string `json:"scheduled_at,omitempty"`
+	ExpiresAt             string `json:"expires_at,omitempty" doc:"Until when the result is kept"`
+	CompletionResult      string `json:"completion_result,omitempty" doc:"How a completed invocation ended: success or failure"`
+	CompletionFailure     string `json:"completion_failure,omitempty" doc:"The message of the failure: killed, where somebody did that"`
+	CompletionFailureCode uint32 `json:"completion_failure_code,omitempty"`
 }
 
 // Invocations are those that a question was about.

@@ -38,12 +38,27 @@ func invocationOf(v *workerv1.InvocationView) api.Invocation {
 	if i.GetState() == storagev1.Invocation_STATE_SCHEDULED {
 		response.ScheduledAt = timeOf(i.GetExecutionTime())
 	}
+	if i.GetState() == storagev1.Invocation_STATE_COMPLETED {
+		response.CompletionResult, response.CompletionFailure, response.CompletionFailureCode = ending(i.GetResult())
+	}
 	if key := i.GetTarget().GetKey(); isText(v.GetInvocationId(), i.GetTarget()) {
 		response.Key = string(key)
 	} else if len(key) > 0 {
 		response.Key, response.KeyEncoding = base64.StdEncoding.EncodeToString(key), "base64"
 	}
 	return response
+}
+
+// ending says how an invocation ended; nothing where its worker does not tell.
+func ending(result *journalv1.Result) (how, message string, code uint32) {
+	switch r := result.GetResult().(type) {
+	case nil:
+		return "", "", 0
+	case *journalv1.Result_Failure:
+		return "failure", r.Failure.GetMessage(), r.Failure.GetCode()
+	default:
+		return "success", "", 0
+	}
 }
 
 // isText says whether the key is one of today's services, which is stored as it was given. What the id is a hash of tells
@@ -55,6 +70,12 @@ func isText(invocationID []byte, target *journalv1.Target) bool {
 		(id.PartitionKey() == keyspace.HashText(key) || scope != "" && id.PartitionKey() == keyspace.HashText(scope))
 }
 
+// The statuses of an invocation that is invoked.
+const (
+	statusRunning    = "running"
+	statusBackingOff = "backing-off"
+)
+
 func status(v *workerv1.InvocationView) string {
 	switch v.GetInvocation().GetState() {
 	case storagev1.Invocation_STATE_SCHEDULED:
@@ -63,9 +84,9 @@ func status(v *workerv1.InvocationView) string {
 		return "pending"
 	case storagev1.Invocation_STATE_INVOKED:
 		if v.GetNextAttemptAt() != 0 {
-			return "backing-off"
+			return statusBackingOff
 		}
-		return "running"
+		return statusRunning
 	case storagev1.Invocation_STATE_PAUSED:
 		return "paused"
 	case storagev1.Invocation_STATE_SUSPENDED:
@@ -97,6 +118,22 @@ const (
 	maxInvocations     = 10000
 )
 
+// chooses has the filter let through what is of that status; false where there is no such status.
+func chooses(status string, filter *workers.Filter) bool {
+	state, ok := map[string]storagev1.Invocation_State{
+		"scheduled": storagev1.Invocation_STATE_SCHEDULED, "pending": storagev1.Invocation_STATE_INBOXED,
+		statusRunning: storagev1.Invocation_STATE_INVOKED, statusBackingOff: storagev1.Invocation_STATE_INVOKED,
+		"suspended": storagev1.Invocation_STATE_SUSPENDED, "paused": storagev1.Invocation_STATE_PAUSED,
+		"completed": storagev1.Invocation_STATE_COMPLETED,
+	}[status]
+	filter.State = state
+	if state == storagev1.Invocation_STATE_INVOKED {
+		backingOff := status == statusBackingOff
+		filter.BackingOff = &backingOff
+	}
+	return ok
+}
+
 func (a *API) listInvocations(c *gin.Context) error {
 	filter := workers.Filter{Service: c.Query("service"), EndpointID: c.Query("endpoint"), Limit: defaultInvocations}
 	if text := c.Query("limit"); text != "" {
@@ -109,12 +146,21 @@ func (a *API) listInvocations(c *gin.Context) error {
 	if e, ok := a.Registry.Current().Endpoint(filter.EndpointID); ok {
 		filter.EndpointID = e.ID
 	}
+	wanted := c.Query("status")
+	if wanted != "" && !chooses(wanted, &filter) {
+		return errcode.New(errcode.BadRequest,
+			"status is %q, and has to be scheduled, pending, running, backing-off, suspended, paused or completed", wanted)
+	}
 	found, unreachable, err := a.Workers.List(c.Request.Context(), filter)
 	if err != nil {
 		return err
 	}
 	response := api.Invocations{Invocations: []api.Invocation{}, Unreachable: unreachable}
 	for _, v := range found {
+		// A worker of a release before this one lists any status, and of completed invocations none.
+		if wanted != "" && status(v) != wanted {
+			continue
+		}
 		response.Invocations = append(response.Invocations, invocationOf(v))
 	}
 	c.JSON(http.StatusOK, response)

@@ -137,6 +137,7 @@ func (a *API) invocationRoutes() []route {
 			query: []parameter{
 				{"service", "string", "Only those of the service"},
 				{"endpoint", "string", "Only those that began on the endpoint"},
+				{"status", "string", "Only those of the status; completed is for those whose result is kept"},
 				{"limit", "integer", "At most so many, 1 to 10000; default 1000"},
 			},
 			response: api.Invocations{}, status: http.StatusOK, handle: a.listInvocations,

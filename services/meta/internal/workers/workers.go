@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
 	workerv1 "github.com/restate-go/restate/proto/gen/restate/worker/v1"
 
 	"github.com/restate-go/restate/pkg/broker"
@@ -31,12 +32,16 @@ type Client struct{ conn *broker.Conn }
 // New returns a client.
 func New(conn *broker.Conn) *Client { return &Client{conn} }
 
-// Filter chooses invocations that are not over; empty fields match all.
+// Filter chooses invocations, those that are not over unless State says so; empty fields match all.
 type Filter struct {
 	Service    string
 	EndpointID string
 	// NotBegun chooses those that have not begun on any endpoint.
 	NotBegun bool
+	// State chooses those in that state, completed ones too; BackingOff those that wait for their next attempt, or that do
+	// not.
+	State      storagev1.Invocation_State
+	BackingOff *bool
 	// Limit is how many are returned at most, 1 to 10000.
 	Limit uint32
 }
@@ -80,6 +85,7 @@ func (c *Client) list(ctx context.Context, filter Filter, tell bool) (
 	answers, err := ask(ctx, c, func(ctx context.Context, worker workerv1.WorkerServiceClient) ([]*workerv1.ListInvocationsResponse, error) {
 		stream, err := worker.ListInvocations(ctx, &workerv1.ListInvocationsRequest{
 			Service: filter.Service, EndpointId: filter.EndpointID, NotBegun: filter.NotBegun, Limit: filter.Limit, TellPartitions: tell,
+			State: filter.State, BackingOff: filter.BackingOff, IncludeCompleted: filter.State == storagev1.Invocation_STATE_COMPLETED,
 		})
 		if err != nil {
 			return nil, err

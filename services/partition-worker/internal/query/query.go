@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -119,12 +120,18 @@ func (s *Service) list(
 		if err != nil || state == storagev1.Invocation_STATE_COMPLETED && !request.GetIncludeCompleted() {
 			return err
 		}
+		if wanted := request.GetState(); wanted != storagev1.Invocation_STATE_UNSPECIFIED && wanted != state {
+			return nil
+		}
 		id, record, err := row.Decode()
 		if err != nil || !matches(request, record) {
 			return err
 		}
 		v := view(running, id, record)
 		if on := request.GetEndpointId(); on != "" && on != record.GetPin().GetEndpointId() && on != v.GetEndpointId() {
+			return nil
+		}
+		if request.BackingOff != nil && request.GetBackingOff() != (v.GetNextAttemptAt() != 0) {
 			return nil
 		}
 		if *left == 0 {
@@ -138,7 +145,7 @@ func (s *Service) list(
 	})
 }
 
-// matches leaves the endpoint out, and whether the invocation is over.
+// matches leaves out the endpoint, the state, and whether an attempt is waited for.
 func matches(request *workerv1.ListInvocationsRequest, record *storagev1.Invocation) bool {
 	return (request.GetService() == "" || request.GetService() == record.GetTarget().GetService()) &&
 		(!request.GetNotBegun() || record.GetPin() == nil)
@@ -174,7 +181,30 @@ func shown(record *storagev1.Invocation) *storagev1.Invocation {
 		ClientStream:       record.GetClientStream(),
 	}
 	if target := record.GetTarget(); target != nil {
-		told.Target = &journalv1.Target{Service: target.GetService(), Handler: target.GetHandler(), Key: target.GetKey()}
+		told.Target = &journalv1.Target{
+			Service: target.GetService(), Handler: target.GetHandler(), Key: target.GetKey(), Scope: target.GetScope(),
+		}
 	}
+	told.Result = ending(record.GetResult())
 	return told
+}
+
+// maxFailure is how much is told of the message of a failure, in bytes.
+const maxFailure = 4 << 10
+
+// ending says how an invocation ended: void stands for any value. It returns nil for one that is not over.
+func ending(result *journalv1.Result) *journalv1.Result {
+	if result == nil {
+		return nil
+	}
+	f := result.GetFailure()
+	if f == nil {
+		return &journalv1.Result{Result: &journalv1.Result_Void{Void: &journalv1.Void{}}}
+	}
+	message := f.GetMessage()
+	if len(message) > maxFailure {
+		// What is cut may be in the midst of a character.
+		message = strings.ToValidUTF8(message[:maxFailure], "") + "…"
+	}
+	return &journalv1.Result{Result: &journalv1.Result_Failure{Failure: &journalv1.Failure{Code: f.GetCode(), Message: message}}}
 }

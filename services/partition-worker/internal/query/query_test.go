@@ -91,13 +91,18 @@ func TestListInvocations(t *testing.T) {
 		request *workerv1.ListInvocationsRequest
 		want    []string
 	}{
-		"all that are not over":       {&workerv1.ListInvocationsRequest{}, []string{"running", "suspended", "inboxed", "elsewhere"}},
-		"those that are over too":     {&workerv1.ListInvocationsRequest{IncludeCompleted: true, Service: "T"}, []string{"elsewhere", "completed"}},
-		"a service":                   {&workerv1.ListInvocationsRequest{Service: "S"}, []string{"running", "suspended", "inboxed"}},
-		"an endpoint":                 {&workerv1.ListInvocationsRequest{EndpointId: "two"}, []string{"suspended"}},
-		"not begun":                   {&workerv1.ListInvocationsRequest{NotBegun: true}, []string{"inboxed", "elsewhere"}},
-		"not begun, of a service":     {&workerv1.ListInvocationsRequest{NotBegun: true, Service: "S"}, []string{"inboxed"}},
-		"as many as are wanted":       {&workerv1.ListInvocationsRequest{Limit: 2}, []string{"running", "suspended"}},
+		"all that are not over":   {&workerv1.ListInvocationsRequest{}, []string{"running", "suspended", "inboxed", "elsewhere"}},
+		"those that are over too": {&workerv1.ListInvocationsRequest{IncludeCompleted: true, Service: "T"}, []string{"elsewhere", "completed"}},
+		"a service":               {&workerv1.ListInvocationsRequest{Service: "S"}, []string{"running", "suspended", "inboxed"}},
+		"an endpoint":             {&workerv1.ListInvocationsRequest{EndpointId: "two"}, []string{"suspended"}},
+		"not begun":               {&workerv1.ListInvocationsRequest{NotBegun: true}, []string{"inboxed", "elsewhere"}},
+		"not begun, of a service": {&workerv1.ListInvocationsRequest{NotBegun: true, Service: "S"}, []string{"inboxed"}},
+		"as many as are wanted":   {&workerv1.ListInvocationsRequest{Limit: 2}, []string{"running", "suspended"}},
+		"a state":                 {&workerv1.ListInvocationsRequest{State: storagev1.Invocation_STATE_SUSPENDED}, []string{"suspended"}},
+		"a state, not backing off": {
+			&workerv1.ListInvocationsRequest{State: storagev1.Invocation_STATE_INVOKED, BackingOff: proto.Bool(false)}, []string{"running"},
+		},
+		"backing off":                 {&workerv1.ListInvocationsRequest{BackingOff: proto.Bool(true)}, nil},
 		"what matches is what counts": {&workerv1.ListInvocationsRequest{Limit: 1, EndpointId: "two"}, []string{"suspended"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -192,7 +197,8 @@ func TestAnswersFit(t *testing.T) {
 	id, caller := ids.InvocationID{1}, ids.InvocationID{2}
 	told := &storagev1.Invocation{
 		State:              storagev1.Invocation_STATE_COMPLETED,
-		Target:             &journalv1.Target{Service: "S", Handler: "h", Key: make([]byte, schema.MaxKeyLength)},
+		Target:             &journalv1.Target{Service: "S", Handler: "h", Key: make([]byte, schema.MaxKeyLength), Scope: "tenant"},
+		Result:             &journalv1.Result{Result: &journalv1.Result_Void{Void: &journalv1.Void{}}},
 		Pin:                &logv1.PinnedEndpoint{EndpointId: "dp_1", ServiceProtocolVersion: 5},
 		CreatedAt:          1,
 		ModifiedAt:         2,
@@ -229,4 +235,29 @@ func TestAnswersFit(t *testing.T) {
 	require.NoError(t, service.ListInvocations(&workerv1.ListInvocationsRequest{IncludeCompleted: true}, listed))
 	require.Len(t, listed.views, 1)
 	require.True(t, proto.Equal(got.GetInvocation(), listed.views[0]))
+}
+
+// A failure is told as far as there is room for it, whole characters of it.
+func TestHowInvocationsEnded(t *testing.T) {
+	for message, want := range map[string]string{
+		"killed": "killed", strings.Repeat("f", 4096): strings.Repeat("f", 4096),
+		"x" + strings.Repeat("ü", 4<<20): "x" + strings.Repeat("ü", 2047) + "…",
+	} {
+		id := ids.InvocationID{1}
+		space, err := mem.New(1).Space(0)
+		require.NoError(t, err)
+		batch := &kv.Batch{}
+		require.NoError(t, storage.PutInvocation(batch, id, &storagev1.Invocation{
+			State: storagev1.Invocation_STATE_COMPLETED,
+			Result: &journalv1.Result{Result: &journalv1.Result_Failure{Failure: &journalv1.Failure{
+				Code: 409, Message: message, Metadata: []*journalv1.FailureMetadata{{Key: "k"}},
+			}}},
+		}))
+		require.NoError(t, space.Write(batch))
+		led := partition{invoker.New(invoker.DefaultConfig(), invoker.Deps{}), space}
+		got, err := query.New(keyspace.Layout{Partitions: 1}, []query.Partition{led}).
+			GetInvocation(t.Context(), &workerv1.GetInvocationRequest{InvocationId: id[:]})
+		require.NoError(t, err)
+		require.True(t, proto.Equal(&journalv1.Failure{Code: 409, Message: want}, got.GetInvocation().GetInvocation().GetResult().GetFailure()))
+	}
 }

@@ -171,8 +171,12 @@ type ListInvocationsRequest struct {
 	NotBegun bool `protobuf:"varint,5,opt,name=not_begun,json=notBegun,proto3" json:"not_begun,omitempty"`
 	// Whether a last message tells which partitions were listed.
 	TellPartitions bool `protobuf:"varint,6,opt,name=tell_partitions,json=tellPartitions,proto3" json:"tell_partitions,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Only those in the state; not specified is any.
+	State v1.Invocation_State `protobuf:"varint,7,opt,name=state,proto3,enum=restate.storage.v1.Invocation_State" json:"state,omitempty"`
+	// Only those that wait for their next attempt, or only those that do not.
+	BackingOff    *bool `protobuf:"varint,8,opt,name=backing_off,json=backingOff,proto3,oneof" json:"backing_off,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListInvocationsRequest) Reset() {
@@ -247,6 +251,20 @@ func (x *ListInvocationsRequest) GetTellPartitions() bool {
 	return false
 }
 
+func (x *ListInvocationsRequest) GetState() v1.Invocation_State {
+	if x != nil {
+		return x.State
+	}
+	return v1.Invocation_State(0)
+}
+
+func (x *ListInvocationsRequest) GetBackingOff() bool {
+	if x != nil && x.BackingOff != nil {
+		return *x.BackingOff
+	}
+	return false
+}
+
 // ListInvocationsResponse has one of the two.
 type ListInvocationsResponse struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -305,9 +323,9 @@ func (x *ListInvocationsResponse) GetPartitions() []uint32 {
 type InvocationView struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	InvocationId []byte                 `protobuf:"bytes,1,opt,name=invocation_id,json=invocationId,proto3" json:"invocation_id,omitempty"`
-	// State, service, handler and key of the target, pin, when it was created, changed, is to begin and expires, length of the
-	// journal, caller and client stream. The rest can be larger than a message may be: the result, who waits for it, and what
-	// the invocation waits for.
+	// State, service, handler, key and scope of the target, pin, when it was created, changed, is to begin and expires, length of the
+	// journal, caller and client stream, and how it ended: void stands for any value, and a failure is cut after 4 KiB. The rest
+	// can be larger than a message may be: values, who waits for them, and what the invocation waits for.
 	Invocation *v1.Invocation `protobuf:"bytes,2,opt,name=invocation,proto3" json:"invocation,omitempty"`
 	// Attempts of the current run, this one included, or of the run that ended in a pause; 0 where there is neither.
 	Attempts uint32 `protobuf:"varint,3,opt,name=attempts,proto3" json:"attempts,omitempty"`
@@ -413,7 +431,7 @@ const file_restate_worker_v1_worker_proto_rawDesc = "" +
 	"\x15GetInvocationResponse\x12A\n" +
 	"\n" +
 	"invocation\x18\x01 \x01(\v2!.restate.worker.v1.InvocationViewR\n" +
-	"invocation\"\xdc\x01\n" +
+	"invocation\"\xce\x02\n" +
 	"\x16ListInvocationsRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1f\n" +
 	"\vendpoint_id\x18\x02 \x01(\tR\n" +
@@ -421,7 +439,11 @@ const file_restate_worker_v1_worker_proto_rawDesc = "" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12+\n" +
 	"\x11include_completed\x18\x04 \x01(\bR\x10includeCompleted\x12\x1b\n" +
 	"\tnot_begun\x18\x05 \x01(\bR\bnotBegun\x12'\n" +
-	"\x0ftell_partitions\x18\x06 \x01(\bR\x0etellPartitions\"|\n" +
+	"\x0ftell_partitions\x18\x06 \x01(\bR\x0etellPartitions\x12:\n" +
+	"\x05state\x18\a \x01(\x0e2$.restate.storage.v1.Invocation.StateR\x05state\x12$\n" +
+	"\vbacking_off\x18\b \x01(\bH\x00R\n" +
+	"backingOff\x88\x01\x01B\x0e\n" +
+	"\f_backing_off\"|\n" +
 	"\x17ListInvocationsResponse\x12A\n" +
 	"\n" +
 	"invocation\x18\x01 \x01(\v2!.restate.worker.v1.InvocationViewR\n" +
@@ -466,22 +488,24 @@ var file_restate_worker_v1_worker_proto_goTypes = []any{
 	(*ListInvocationsResponse)(nil), // 4: restate.worker.v1.ListInvocationsResponse
 	(*InvocationView)(nil),          // 5: restate.worker.v1.InvocationView
 	(*v1.IngressResponse)(nil),      // 6: restate.storage.v1.IngressResponse
-	(*v1.Invocation)(nil),           // 7: restate.storage.v1.Invocation
+	(v1.Invocation_State)(0),        // 7: restate.storage.v1.Invocation.State
+	(*v1.Invocation)(nil),           // 8: restate.storage.v1.Invocation
 }
 var file_restate_worker_v1_worker_proto_depIdxs = []int32{
 	6, // 0: restate.worker.v1.ResponseBatch.responses:type_name -> restate.storage.v1.IngressResponse
 	5, // 1: restate.worker.v1.GetInvocationResponse.invocation:type_name -> restate.worker.v1.InvocationView
-	5, // 2: restate.worker.v1.ListInvocationsResponse.invocation:type_name -> restate.worker.v1.InvocationView
-	7, // 3: restate.worker.v1.InvocationView.invocation:type_name -> restate.storage.v1.Invocation
-	1, // 4: restate.worker.v1.WorkerService.GetInvocation:input_type -> restate.worker.v1.GetInvocationRequest
-	3, // 5: restate.worker.v1.WorkerService.ListInvocations:input_type -> restate.worker.v1.ListInvocationsRequest
-	2, // 6: restate.worker.v1.WorkerService.GetInvocation:output_type -> restate.worker.v1.GetInvocationResponse
-	4, // 7: restate.worker.v1.WorkerService.ListInvocations:output_type -> restate.worker.v1.ListInvocationsResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	7, // 2: restate.worker.v1.ListInvocationsRequest.state:type_name -> restate.storage.v1.Invocation.State
+	5, // 3: restate.worker.v1.ListInvocationsResponse.invocation:type_name -> restate.worker.v1.InvocationView
+	8, // 4: restate.worker.v1.InvocationView.invocation:type_name -> restate.storage.v1.Invocation
+	1, // 5: restate.worker.v1.WorkerService.GetInvocation:input_type -> restate.worker.v1.GetInvocationRequest
+	3, // 6: restate.worker.v1.WorkerService.ListInvocations:input_type -> restate.worker.v1.ListInvocationsRequest
+	2, // 7: restate.worker.v1.WorkerService.GetInvocation:output_type -> restate.worker.v1.GetInvocationResponse
+	4, // 8: restate.worker.v1.WorkerService.ListInvocations:output_type -> restate.worker.v1.ListInvocationsResponse
+	7, // [7:9] is the sub-list for method output_type
+	5, // [5:7] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_restate_worker_v1_worker_proto_init() }
@@ -489,6 +513,7 @@ func file_restate_worker_v1_worker_proto_init() {
 	if File_restate_worker_v1_worker_proto != nil {
 		return
 	}
+	file_restate_worker_v1_worker_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
