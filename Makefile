@@ -44,7 +44,7 @@ unit: system test-tools ## unit tests, with the race detector
 	scripts/gotest.sh unit '$(PACKAGES)' -race -timeout 20m
 
 e2e: build sdk-services test-tools ## end-to-end tests with real SDK services
-	scripts/gotest.sh e2e '$(END_TO_END)' -count=1 -timeout 15m
+	scripts/gotest.sh e2e '$(END_TO_END)' -count=1 -timeout 30m
 
 lint: system lint-tools ## golangci-lint, and buf lint for the protos
 	.tools/bin/golangci-lint run $(addsuffix /...,$(MODULES))

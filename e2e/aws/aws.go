@@ -19,14 +19,14 @@ const (
 	// maxEvent bounds an event, and maxResult what a function may answer, in bytes.
 	maxEvent  = 6 << 20
 	maxResult = maxEvent + 100
-	// timeout is that of the function: one that fails may never answer.
-	timeout = 2 * time.Second
 )
 
 // Lambda has one function.
 type Lambda struct {
 	// ARN of the function, in Region, and Function is where events are posted to, as JSON, and results come from.
 	ARN, Region, Function string
+	// Timeout is how long the function may take.
+	Timeout time.Duration
 	// ThrottleEach is after how many invocations one is refused as too many; 0 is never.
 	ThrottleEach uint64
 
@@ -60,11 +60,11 @@ func (l *Lambda) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusRequestEntityTooLarge, "RequestTooLargeException", fmt.Sprintf("Request must be smaller than %d bytes", maxEvent))
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	ctx, cancel := context.WithTimeout(r.Context(), l.Timeout)
 	defer cancel()
 	result, err := l.invoke(ctx, event)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("Task timed out after %s", timeout) //nolint:staticcheck // the words of AWS
+		err = fmt.Errorf("Task timed out after %s", l.Timeout) //nolint:staticcheck // the words of AWS
 	}
 	w.Header().Set("X-Amz-Executed-Version", "1")
 	if err != nil {

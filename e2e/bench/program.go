@@ -42,7 +42,7 @@ func startProgram(dir, name string, environment []string, command ...string) (*p
 	return p, nil
 }
 
-const stopTimeout = 20 * time.Second
+const stopTimeout = time.Minute
 
 // stop asks the process to end, and ends it if it does not.
 func (p *program) stop() error {

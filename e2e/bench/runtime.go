@@ -34,7 +34,7 @@ type server struct {
 const runtimeName = "runtime"
 
 // startTimeout bounds the time that processes may take to become ready.
-const startTimeout = 30 * time.Second
+const startTimeout = time.Minute
 
 // starter starts a server with an empty folder and waits until it is ready. The server that is returned is to be stopped,
 // also after an error.

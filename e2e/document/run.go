@@ -29,7 +29,7 @@ type Run struct {
 }
 
 // commandTimeout is longer than what any command of a document takes.
-const commandTimeout = time.Minute
+const commandTimeout = 2 * time.Minute
 
 // Follow does what the blocks say, one after the other:
 //

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/restate-go/restate/pkg/await"
+
 	"github.com/restate-go/restate/e2e/load"
 )
 
@@ -44,7 +46,13 @@ func plan(duration time.Duration, notes *[]string) load.Plan {
 func TestMeasuresBetweenBeginAndEnd(t *testing.T) {
 	var calls, closed atomic.Int64
 	var notes []string
-	result, err := load.Run(t.Context(), plan(50*time.Millisecond, &notes), func(int) (load.Client, error) {
+	measures := plan(50*time.Millisecond, &notes)
+	began := measures.Began
+	measures.Began = func() error {
+		await.True(t, await.Deadline, func() bool { return calls.Load() > int64(measures.Clients) }, "a call to end in the warm-up")
+		return began()
+	}
+	result, err := load.Run(t.Context(), measures, func(int) (load.Client, error) {
 		return counting{calls: &calls, closed: &closed}, nil
 	})
 	require.NoError(t, err)

@@ -144,7 +144,7 @@ func AwaitHTTP(t testing.TB, url string) {
 
 // probe returns why the URL does not answer 200, empty when it does.
 func probe(url string) string {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {

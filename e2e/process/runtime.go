@@ -1,10 +1,15 @@
 package process
 
 import (
+	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/restate-go/restate/pkg/await"
 )
 
 // Daemons of a runtime whose daemons are apart, in the order in which they are started. The broker is one of them.
@@ -87,19 +92,23 @@ func (r *Runtime) spawnDaemons() {
 
 func (r *Runtime) spawn(name string, environment []string, args ...string) {
 	probes := FreeAddress(r.t)
-	r.probes[name] = "http://" + probes + "/ready"
+	r.probes[name] = "http://" + probes
 	r.order = append(r.order, name)
 	environment = slices.Concat(r.common, env("RESTATE_HEALTH__BIND_ADDRESS", probes), environment)
 	r.Processes[name] = Spawn(r.t, r.dir, name, environment, Binary(r.t), args...)
 }
 
-// AddIngress starts one more ingress, of a runtime whose daemons are apart, and returns its address once it is ready.
-func (r *Runtime) AddIngress() string {
+// AddIngress starts one more ingress, of a runtime whose daemons are apart. It returns the runtime as those see it who use
+// that one, and the name of its process.
+func (r *Runtime) AddIngress() (*Runtime, string) {
 	r.t.Helper()
 	address := FreeAddress(r.t)
-	r.spawn("ingress at "+address, env("RESTATE_INGRESS__BIND_ADDRESS", address), "--target", Ingress)
+	name := "ingress at " + address
+	r.spawn(name, env("RESTATE_INGRESS__BIND_ADDRESS", address), "--target", Ingress)
 	r.AwaitReady()
-	return address
+	other := *r
+	other.Ingress = address
+	return &other, name
 }
 
 // Names returns the names of the processes.
@@ -109,20 +118,32 @@ func (r *Runtime) Names() []string { return r.order }
 func (r *Runtime) AwaitReady() {
 	r.t.Helper()
 	for _, name := range r.order {
-		AwaitHTTP(r.t, r.probes[name])
+		AwaitHTTP(r.t, r.probes[name]+"/ready")
 	}
+}
+
+// AwaitMetric waits until a metric of the process, with its labels, has the value.
+func (r *Runtime) AwaitMetric(process, metric string, want int) {
+	r.t.Helper()
+	line := fmt.Sprintf("\n%s %d\n", metric, want)
+	await.True(r.t, await.Deadline, func() bool {
+		answer, err := Do(http.MethodGet, r.probes[process]+"/metrics", "")
+		return err == nil && strings.Contains(answer.Body, line)
+	}, fmt.Sprintf("%s of %s to be %d", metric, process, want))
 }
 
 // CrashAll kills every process, starts them again and waits until they are ready.
 func (r *Runtime) CrashAll() {
 	r.t.Helper()
-	r.again((*Process).Kill)
+	r.KillAll()
+	r.StartInOrder(r.order)
 }
 
 // Restart has every process stop, which is to succeed, starts them again and waits until they are ready.
 func (r *Runtime) Restart() {
 	r.t.Helper()
-	r.again(func(p *Process) { require.NoError(r.t, p.Terminate(), p.name) })
+	r.StopAll()
+	r.StartInOrder(r.order)
 }
 
 // StartInOrder starts the processes, all of which have ended, in the order given.
@@ -134,18 +155,18 @@ func (r *Runtime) StartInOrder(names []string) {
 	r.AwaitReady()
 }
 
-// KillAll kills every process.
+// KillAll kills every process, those first that use others.
 func (r *Runtime) KillAll() {
-	for _, p := range r.Processes {
-		p.Kill()
+	r.t.Helper()
+	for _, name := range slices.Backward(r.order) {
+		r.Processes[name].Kill()
 	}
 }
 
-// again ends the processes, those first that use others, and starts them again.
-func (r *Runtime) again(end func(*Process)) {
+// StopAll has every process stop, those first that use others, which is to succeed.
+func (r *Runtime) StopAll() {
 	r.t.Helper()
 	for _, name := range slices.Backward(r.order) {
-		end(r.Processes[name])
+		require.NoError(r.t, r.Processes[name].Terminate(), name)
 	}
-	r.StartInOrder(r.order)
 }

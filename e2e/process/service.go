@@ -33,10 +33,21 @@ func StartService(t testing.TB, name string, environment ...string) *Service {
 	return startService(t, name, node(t), Program(t, name), environment)
 }
 
-// StartExample starts the program NAME.js of e2e/services/example on a free port.
-func StartExample(t testing.TB, name string) *Service {
+// StartExample starts the program NAME.js of e2e/services/example on a free port, with changes of its text: old, new, ...
+func StartExample(t testing.TB, name string, changes ...string) *Service {
 	t.Helper()
-	return startService(t, name, node(t), filepath.Join(Root(t), "e2e", "services", "example", name+".js"), nil)
+	folder := filepath.Join(Root(t), "e2e", "services", "example")
+	program := filepath.Join(folder, name+".js")
+	if len(changes) == 0 {
+		return startService(t, name, node(t), program, nil)
+	}
+	text, err := os.ReadFile(program)
+	require.NoError(t, err)
+	changed := strings.NewReplacer(changes...).Replace(string(text))
+	require.NotEqual(t, string(text), changed)
+	program = filepath.Join(t.TempDir(), name+".js")
+	require.NoError(t, os.WriteFile(program, []byte(changed), 0o600)) //nolint:gosec // the test says which program
+	return startService(t, name, node(t), program, []string{"NODE_PATH", filepath.Join(folder, "node_modules")})
 }
 
 // StartHandlers starts the handlers of today's SDK in e2e/services/handlers on a free port.

@@ -42,7 +42,7 @@ func TestBench(t *testing.T) {
 			} else {
 				args = append(args, "--services", "protobuf,light,sdk-go")
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			output, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
 			require.NoError(t, err, string(output))

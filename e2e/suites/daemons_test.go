@@ -3,11 +3,15 @@ package suites
 import (
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/restate-go/restate/pkg/await"
 
 	"github.com/restate-go/restate/e2e/process"
 )
@@ -28,37 +32,53 @@ func TestDaemonsStartInAnyOrder(t *testing.T) {
 
 // TestDrain asks the runtime to stop while a call is in progress: the call is answered before.
 func TestDrain(t *testing.T) {
-	eachMode(t, func(t *testing.T, s setting) {
-		answers := s.later(t, "e2e.Workflow/Sleep", `{"millis": 700}`)
-		s.AwaitInvocation("e2e.Workflow", "Sleep", "running")
-		entry := s.Names()[len(s.Names())-1]
-		require.NoError(t, s.Processes[entry].Terminate(), "%s exits with 0", entry)
-		require.JSONEq(t, `{"message": "awake"}`, receive(t, answers).Body)
-		_, err := s.Call("e2e.Greeter/Hello", `{"name": "you"}`)
-		require.Error(t, err, "nobody listens any more")
-	})
+	for _, mode := range process.Modes {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			g, gate := generations()[0], filepath.Join(t.TempDir(), "gate")
+			s := setting{
+				service: g.program(t, "E2E_GATE", gate),
+				Runtime: process.Start(t, mode, "RESTATE_INGRESS__DRAIN_TIMEOUT", "1h"),
+			}
+			g.register(t, s, s.service.URL, "")
+			answers := g.begin(t, s, "in progress", "Work")
+			s.service.Await("working", "in progress")
+			entry := s.Names()[len(s.Names())-1]
+			stopped := make(chan error, 1)
+			go func() { stopped <- s.Processes[entry].Terminate() }()
+			await.True(t, await.Deadline, func() bool {
+				answer, err := s.Call(g.path("new", "Revision"), g.body("new"))
+				return err != nil || answer.Status == http.StatusServiceUnavailable
+			}, "new requests to be refused")
+			require.Empty(t, answers)
+			require.NoError(t, os.WriteFile(gate, nil, 0o600))
+			require.Equal(t, "first", g.end(t, answers))
+			require.NoError(t, <-stopped, "%s exits with 0", entry)
+			_, err := s.Call(g.path("new", "Revision"), g.body("new"))
+			require.Error(t, err, "nobody listens any more")
+		})
+	}
 }
 
 // TestSeveralIngresses: each answers what it was asked, and knows a service as soon as its registration returns.
 func TestSeveralIngresses(t *testing.T) {
 	s := setting{service: process.StartService(t, "server"), Runtime: process.Start(t, process.Apart)}
-	other := s.AddIngress()
+	added, name := s.AddIngress()
+	other := setting{service: s.service, Runtime: added}
 	s.Register(process.Registration{URI: s.service.URL})
-	call := func(method, request string) string {
-		answer, err := process.Do(http.MethodPost, "http://"+other+"/"+method, request, "Idempotency-Key", "once")
-		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
-		return answer.Body
+	require.JSONEq(t, `{"message": "Hello you"}`, other.MustCall("e2e.Greeter/Hello", `{"name": "you"}`))
+	for _, at := range []setting{s, other} {
+		require.JSONEq(t, `{"value": "1"}`, at.MustCall("e2e.Counter/Add", `{"counter_id": "shared", "amount": 1}`, once("once")...))
 	}
-	require.JSONEq(t, `{"message": "Hello you"}`, call("e2e.Greeter/Hello", `{"name": "you"}`))
-	require.JSONEq(t, `{"value": "1"}`, s.MustCall("e2e.Counter/Add", `{"counter_id": "shared", "amount": 1}`, "Idempotency-Key", "once"))
-	require.JSONEq(t, `{"value": "1"}`, call("e2e.Counter/Add", `{"counter_id": "shared", "amount": 1}`))
 
 	// Both wait for the same invocation, and both get its result.
-	const steps = `{"millis": 500}`
-	waiting := s.later(t, "e2e.Workflow/Sleep", steps, "Idempotency-Key", "once")
-	s.AwaitInvocation("e2e.Workflow", "Sleep", "running")
-	require.JSONEq(t, `{"message": "awake"}`, call("e2e.Workflow/Sleep", steps))
-	require.JSONEq(t, `{"message": "awake"}`, receive(t, waiting).Body)
+	const waits = `{"id": "waits"}`
+	answers := s.later(t, "e2e.Workflow/Await", waits, once("once")...)
+	awakeable := s.service.Awakeable("waits")
+	others := other.later(t, "e2e.Workflow/Await", waits, once("once")...)
+	s.AwaitMetric(name, `restate_ingress_requests_in_progress{daemon="ingress"}`, 1)
+	s.MustCall("dev.restate.Awakeables/Resolve", `{"id": "`+awakeable+`", "json_result": "woken"}`)
+	require.JSONEq(t, `{"message": "woken"}`, receive(t, answers).Body)
+	require.JSONEq(t, `{"message": "woken"}`, receive(t, others).Body)
 	s.AwaitIdle(time.Minute)
 }

@@ -31,6 +31,8 @@ import (
 type embedder struct {
 	ingress string
 	log     string
+	// environment of the programs: name=value, ...
+	environment []string
 }
 
 func newEmbedder(t *testing.T, s setting) embedder {
@@ -41,7 +43,7 @@ func newEmbedder(t *testing.T, s setting) embedder {
 // run runs the program to its end and returns what it prints.
 func (e embedder) run(ctx context.Context, t *testing.T, program, operation, input string) (string, error) {
 	cmd := exec.CommandContext(ctx, "node", process.Program(t, program), e.ingress, operation, input)
-	cmd.Env = append(cmd.Environ(), "E2E_LOG="+e.log, "RESTATE_DEBUG_LOGGING=OFF")
+	cmd.Env = append(append(cmd.Environ(), "E2E_LOG="+e.log, "RESTATE_DEBUG_LOGGING=OFF"), e.environment...)
 	var output, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &problems
 	err := cmd.Run()
@@ -185,36 +187,50 @@ func TestEmbeddedHandlerGoesOn(t *testing.T) {
 func TestEmbeddedHandlerInACrashLoop(t *testing.T) {
 	eachMode(t, func(t *testing.T, s setting) {
 		e := newEmbedder(t, s)
-		// The steps take longer than a try may, which is how programs crash here.
-		const n, crashes, patience = 600, 6, 4 * time.Second
+		// A program crashes before it gets through the steps. The whole takes as long as it takes, less than the patience.
+		const n, inOneTry, crashes, patience = 400, 150, 6, 5 * time.Minute
+		e.environment = []string{"E2E_STEPS=" + strconv.Itoa(inOneTry)}
 		var tries atomic.Int32
-		done := make(chan string, 1)
+		recovered, done := make(chan struct{}), make(chan string, 1)
 		go func() {
 			for t.Context().Err() == nil {
 				tries.Add(1)
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				output, err := e.run(ctx, t, "steps", "loop", strconv.Itoa(n))
-				cancel()
-				if err == nil {
-					done <- output
-					return
+				ctx, cancel := context.WithCancel(t.Context())
+				try := e.begin(ctx, t, "steps", "loop", strconv.Itoa(n))
+				select {
+				case <-recovered: // which the program may not have noticed
+					cancel()
+					<-try
+				case end := <-try:
+					cancel()
+					if end.err == nil {
+						done <- end.output
+						return
+					}
 				}
 			}
 		}()
-		awakeable := e.awakeable(t)
-		resolve := func() bool {
-			answer, err := s.Call("dev.restate.Awakeables/Resolve", `{"id": "`+awakeable+`", "json_result": "loop"}`)
-			return err == nil && answer.Status == http.StatusOK
-		}
-		await.True(t, await.Deadline, resolve, "the awakeable to be resolved")
-		kill(t, s, rand.New(rand.NewPCG(1, 2)), crashes)
+		resolved := false
+		kill(t, s, rand.New(rand.NewPCG(1, 2)), crashes, func(n int) {
+			select {
+			case recovered <- struct{}{}:
+			case output := <-done:
+				done <- output
+			}
+			// Half of the crashes come among the steps, the others among the calls.
+			if n >= crashes/2 && !resolved {
+				await.True(t, patience, func() bool { return len(e.executions(t, "awakeable")) > 0 }, "the handler to wait")
+				s.MustCall("dev.restate.Awakeables/Resolve", `{"id": "`+e.awakeable(t)+`", "json_result": "loop"}`)
+				resolved = true
+			}
+		})
 		select {
 		case output := <-done:
 			require.JSONEq(t, stepsResult(t, "loop", n), output)
-		case <-time.After(2 * time.Minute):
+		case <-time.After(patience):
 			t.Fatalf("no result after %d tries", tries.Load())
 		}
-		require.Greater(t, tries.Load(), int32(1), "nothing has crashed")
+		require.Greater(t, tries.Load(), int32(n/inOneTry), "the program has not crashed")
 		t.Logf("%d tries", tries.Load())
 		s.AwaitIdle(time.Minute)
 	})
@@ -224,12 +240,13 @@ func TestEmbeddedHandlerInACrashLoop(t *testing.T) {
 func TestEmbeddedOperations(t *testing.T) {
 	eachMode(t, func(t *testing.T, s setting) {
 		client := restatev1.NewRemoteContextClient(process.Dial(t, s.Ingress))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
-		begin := func(operation, stream string) {
+		const second, hour = 1, 3600
+		begin := func(operation, stream string, retention uint32) {
 			t.Helper()
 			started, err := client.Start(ctx, &restatev1.StartRequest{
-				OperationId: operation, StreamId: stream, RetentionPeriodSec: 1, Argument: []byte("in"),
+				OperationId: operation, StreamId: stream, RetentionPeriodSec: retention, Argument: []byte("in"),
 			})
 			require.NoError(t, err)
 			require.NotEmpty(t, started.GetExecuting())
@@ -243,7 +260,7 @@ func TestEmbeddedOperations(t *testing.T) {
 		output := frame.Frame{Type: wire.TypeOutputStream, Payload: []byte("\x72\x03out")}
 
 		t.Run("killed", func(t *testing.T) {
-			begin("killed", "s")
+			begin("killed", "s", hour)
 			running := s.AwaitInvocation("dev.restate.internal.RemoteContext", "Start", "running")
 			results := make(chan *restatev1.GetResultResponse, 1)
 			go func() {
@@ -259,13 +276,9 @@ func TestEmbeddedOperations(t *testing.T) {
 			late, err := send("killed", "s", custom)
 			require.NoError(t, err)
 			require.NotNil(t, late.GetInvocationCompleted())
-			await.True(t, await.Deadline, func() bool {
-				result, err := client.GetResult(ctx, &restatev1.GetResultRequest{OperationId: "killed"})
-				return err == nil && result.GetNone() != nil
-			}, "the result to be forgotten after its retention")
 		})
 		t.Run("garbage", func(t *testing.T) {
-			begin("garbage", "s")
+			begin("garbage", "s", second)
 			for code, frame := range map[codes.Code]frame.Frame{
 				codes.InvalidArgument: {Type: 0x7777},
 				codes.Unimplemented:   {Type: wire.TypeSleep},
@@ -277,9 +290,13 @@ func TestEmbeddedOperations(t *testing.T) {
 			sent, err := send("garbage", "s", output)
 			require.NoError(t, err)
 			require.NotNil(t, sent.GetOk())
+			await.True(t, await.Deadline, func() bool {
+				result, err := client.GetResult(ctx, &restatev1.GetResultRequest{OperationId: "garbage"})
+				return err == nil && result.GetNone() != nil
+			}, "the result to be forgotten after its retention")
 		})
 		t.Run("the worker crashes", func(t *testing.T) {
-			begin("crash", "s")
+			begin("crash", "s", hour)
 			sent, err := send("crash", "s", custom)
 			require.NoError(t, err)
 			require.NotNil(t, sent.GetOk())
@@ -303,7 +320,7 @@ func TestEmbeddedOperations(t *testing.T) {
 				sent, err := send("crash", "s", custom)
 				require.NoError(t, err)
 				require.NotNil(t, sent.GetInvalidStream())
-				begin("crash", "s2")
+				begin("crash", "s2", hour)
 			}
 			stream := map[process.Mode]string{process.Apart: "s2", process.OneProcess: "s"}[s.Mode]
 			sent, err = send("crash", stream, output)

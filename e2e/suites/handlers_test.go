@@ -2,8 +2,10 @@ package suites
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,8 +67,8 @@ func (s setting) operate(id, operation string) int {
 	return s.MetaDo(http.MethodPatch, "/invocations/"+id+"/"+operation, "").Status
 }
 
-// awaitState waits until the invocation has the status; empty is being over.
-func (s setting) awaitState(t *testing.T, id, status string) {
+// awaitState waits until the invocation has one of the statuses; empty is being over.
+func (s setting) awaitState(t *testing.T, id string, statuses ...string) {
 	t.Helper()
 	await.True(t, await.Deadline, func() bool {
 		open, err := s.Invocations()
@@ -76,8 +78,8 @@ func (s setting) awaitState(t *testing.T, id, status string) {
 				now = i.Status
 			}
 		}
-		return err == nil && now == status
-	}, "the invocation "+id+" to be "+status)
+		return err == nil && slices.Contains(statuses, now)
+	}, fmt.Sprintf("the invocation %s to be %q", id, statuses))
 }
 
 // awaitCounter waits until the counter has the value.
@@ -213,12 +215,21 @@ func handlersThatCall(t *testing.T, s setting) {
 }
 
 func handlersThatWait(t *testing.T, s setting) {
-	started := time.Now()
-	sleeps := s.later(t, "Worker/sleep", `{"id": "sleep", "millis": 800}`)
-	s.AwaitInvocation("Worker", "sleep", "suspended")
-	require.JSONEq(t, `"awake"`, receive(t, sleeps).Body)
-	require.GreaterOrEqual(t, time.Since(started), 800*time.Millisecond)
-	require.Equal(t, 1, s.service.Count("started", "sleep"))
+	longEnough(t, 800*time.Millisecond, func(sleep time.Duration) (suspended bool) {
+		id, started := "sleep of "+sleep.String(), time.Now()
+		sleeps := s.later(t, "Worker/sleep", fmt.Sprintf(`{"id": %q, "millis": %d}`, id, sleep.Milliseconds()))
+		await.True(t, await.Deadline, func() bool {
+			open, err := s.Invocations()
+			suspended = err == nil && slices.ContainsFunc(open, func(i process.Invocation) bool {
+				return i.Method == "sleep" && i.Status == "suspended"
+			})
+			return suspended || len(sleeps) > 0
+		}, "the handler to sleep")
+		require.JSONEq(t, `"awake"`, receive(t, sleeps).Body)
+		require.GreaterOrEqual(t, time.Since(started), sleep)
+		require.Equal(t, 1, s.service.Count("started", id))
+		return suspended
+	})
 
 	require.JSONEq(t, `"Hello first"`, s.MustCall("Worker/race", ``))
 	require.JSONEq(t, `true`, s.MustCall("Worker/timeout", ``))
@@ -306,9 +317,12 @@ func resultsOfHandlers(t *testing.T, s setting) {
 	} {
 		require.JSONEq(t, `1`, s.get(t, "/restate/"+path).Body, path)
 	}
-	sleeps := s.sendTo(t, "Worker/sleep", `{"id": "attached", "millis": 500}`)
-	require.Equal(t, 470, s.get(t, "/restate/invocation/"+sleeps+"/output").Status)
-	require.JSONEq(t, `"awake"`, s.MustCall("Worker/attach", `"`+sleeps+`"`), "a handler attaches")
+	waits := s.sendTo(t, "Worker/awaitAwakeable", `"attached"`)
+	require.Equal(t, 470, s.get(t, "/restate/invocation/"+waits+"/output").Status)
+	attached := s.later(t, "Worker/attach", `"`+waits+`"`)
+	s.AwaitInvocation("Worker", "attach", "suspended")
+	s.resolve(t, s.service.Awakeable("attached"), `1`)
+	require.JSONEq(t, `{"resolved": 1}`, receive(t, attached).Body, "a handler attaches")
 	unknown := "/restate/invocation/Counter/kept/add/never/"
 	require.Equal(t, http.StatusNotFound, s.get(t, unknown+"output").Status)
 	require.Equal(t, http.StatusNotFound, s.get(t, unknown+"attach").Status)
@@ -342,36 +356,57 @@ func sendsToHandlers(t *testing.T, s setting) {
 
 // TestHandlersSurviveCrashes ends the runtime while invocations wait for each thing that can be waited for.
 func TestHandlersSurviveCrashes(t *testing.T) {
-	eachModeOfHandlers(t, func(t *testing.T, s setting) {
-		started := time.Now()
-		sleeps := s.sendTo(t, "Worker/sleep", `{"id": "asleep", "millis": 2000, "key": "slept"}`, once("sleeps")...)
-		waits := s.sendTo(t, "Worker/awaitAwakeable", `"waits"`, once("waits")...)
-		workflow := s.sendTo(t, "Order/crash/run", `"crashed"`)
-		signalled := s.sendTo(t, "Worker/awaitSignal", `"go"`, once("signalled")...)
-		_, err := s.Call("Counter/delayed/add/send?delay=2s", `1`)
-		require.NoError(t, err)
-		awakeable := s.service.Awakeable("waits")
-		for _, id := range []string{sleeps, waits, workflow, signalled} {
-			s.awaitState(t, id, "suspended")
-		}
+	for _, mode := range process.Modes {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			longEnough(t, 2*time.Second, func(sleep time.Duration) bool { return surviveCrash(t, startHandlers(t, mode), sleep) })
+		})
+	}
+}
 
-		s.CrashAll()
+// surviveCrash returns whether the runtime had crashed before the sleep was over.
+func surviveCrash(t *testing.T, s setting, sleep time.Duration) (inTime bool) {
+	waits := s.sendTo(t, "Worker/awaitAwakeable", `"waits"`, once("waits")...)
+	workflow := s.sendTo(t, "Order/crash/run", `"crashed"`)
+	signalled := s.sendTo(t, "Worker/awaitSignal", `"go"`, once("signalled")...)
+	awakeable := s.service.Awakeable("waits")
+	for _, id := range []string{waits, workflow, signalled} {
+		s.awaitState(t, id, "suspended")
+	}
+	started := time.Now()
+	sleeps := s.sendToSleep(t, sleep)
+	delayed, err := s.Call("Counter/delayed/add/send?delay="+sleep.String(), `1`)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusAccepted, delayed.Status, delayed.Body)
 
-		s.resolve(t, awakeable, `"woken"`)
-		s.MustCall("Order/crash/approve", `"boss"`)
-		s.MustCall("Worker/signal", `{"id": "`+signalled+`", "name": "go", "value": 1}`)
-		require.JSONEq(t, `{"resolved": "woken"}`, s.attach(t, waits).Body)
-		require.JSONEq(t, `"crash: crashed approved by boss"`, s.attach(t, workflow).Body)
-		require.JSONEq(t, `{"resolved": 1}`, s.attach(t, signalled).Body)
-		require.JSONEq(t, `"awake"`, s.attach(t, sleeps).Body)
-		require.GreaterOrEqual(t, time.Since(started), 2*time.Second)
-		s.awaitCounter(t, "delayed", "1")
-		s.AwaitIdle(time.Minute)
-		for _, key := range []string{"slept", "crashed", "delayed"} {
-			require.JSONEq(t, `1`, s.MustCall("Counter/"+key+"/get", ``), key)
-		}
-		require.Equal(t, 1, s.service.Count("started", "asleep"), "a step that is in the journal is not done again")
-	})
+	s.KillAll()
+	inTime = time.Since(started) < sleep
+	s.StartInOrder(s.Names())
+
+	s.resolve(t, awakeable, `"woken"`)
+	s.MustCall("Order/crash/approve", `"boss"`)
+	s.MustCall("Worker/signal", `{"id": "`+signalled+`", "name": "go", "value": 1}`)
+	require.JSONEq(t, `{"resolved": "woken"}`, s.attach(t, waits).Body)
+	require.JSONEq(t, `"crash: crashed approved by boss"`, s.attach(t, workflow).Body)
+	require.JSONEq(t, `{"resolved": 1}`, s.attach(t, signalled).Body)
+	require.JSONEq(t, `"awake"`, s.attach(t, sleeps).Body)
+	require.GreaterOrEqual(t, time.Since(started), sleep)
+	s.awaitCounter(t, "delayed", "1")
+	s.AwaitIdle(time.Minute)
+	for _, key := range []string{"slept", "crashed", "delayed"} {
+		require.JSONEq(t, `1`, s.MustCall("Counter/"+key+"/get", ``), key)
+	}
+	require.Equal(t, 1, s.service.Count("started", "asleep"), "a step that is in the journal is not done again")
+	return inTime
+}
+
+// sendToSleep has a handler sleep, and returns the id of the invocation once it is suspended, or over.
+func (s setting) sendToSleep(t *testing.T, sleep time.Duration) string {
+	t.Helper()
+	id := s.sendTo(t, "Worker/sleep", fmt.Sprintf(`{"id": "asleep", "millis": %d, "key": "slept"}`, sleep.Milliseconds()), once("sleeps")...)
+	s.service.Await("started", "asleep")
+	s.awaitState(t, id, "suspended", "")
+	return id
 }
 
 // TestClientLibrary has the client library of today use the services.

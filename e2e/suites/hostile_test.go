@@ -72,7 +72,7 @@ func TestRegistrationOfNonsense(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(s.MetaGet("/endpoints").Body), &list))
 		require.Len(t, list.Endpoints, 1, "only the one that is a service endpoint")
 		require.JSONEq(t, `{"message": "Hello you"}`, s.MustCall("e2e.Greeter/Hello", `{"name": "you"}`))
-	}, "RESTATE_META__DISCOVERY__TIMEOUT", "2s", "RESTATE_META__DISCOVERY__ATTEMPT_TIMEOUT", "1s")
+	}, "RESTATE_META__DISCOVERY__TIMEOUT", "5s", "RESTATE_META__DISCOVERY__ATTEMPT_TIMEOUT", "2s")
 }
 
 func undeclared(t *testing.T) []byte {
@@ -237,7 +237,7 @@ func TestHostileEndpoints(t *testing.T) {
 			require.JSONEq(t, `{"value": "`+finally+`"}`, got.Body, method)
 		}
 		s.AwaitIdle(time.Minute)
-	}, "RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT", "500ms", "RESTATE_WORKER__INVOKER__ABORT_TIMEOUT", "500ms",
+	}, "RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT", "500ms", "RESTATE_WORKER__INVOKER__ABORT_TIMEOUT", "5s",
 		"RESTATE_WORKER__INVOKER__RETRY_POLICY__MAX_INTERVAL", "1s")
 }
 

@@ -96,9 +96,13 @@ func (c *client) wake(t *testing.T, id string) bool {
 		return false
 	}
 	signalled, ok := c.send(t, id+"-signalled", "Worker/awaitSignal", `"go"`)
+	if !ok {
+		return false
+	}
+	awakeable, ok := c.awakeable(t, id)
 	want := `{"resolved": "` + id + `"}`
 	return ok &&
-		c.expect(t, id, "restate/awakeables/"+c.service.Awakeable(id)+"/resolve", `"`+id+`"`, http.StatusAccepted, "") &&
+		c.expect(t, id, "restate/awakeables/"+awakeable+"/resolve", `"`+id+`"`, http.StatusAccepted, "") &&
 		c.expect(t, id+"-signal", "Worker/signal", `{"id": "`+signalled+`", "name": "go", "value": "`+id+`"}`, http.StatusOK, "") &&
 		c.ends(t, "invocation/"+waits, http.StatusOK, want) && c.ends(t, "invocation/"+signalled, http.StatusOK, want)
 }
@@ -106,10 +110,9 @@ func (c *client) wake(t *testing.T, id string) bool {
 // cancel has a handler undo what it did.
 func (c *client) cancel(t *testing.T, id, counter string) bool {
 	adds, ok := c.send(t, id, "Worker/compensate", `{"id": "`+id+`", "key": "`+counter+`"}`)
-	if !ok {
+	if !ok || !c.did(t, "begun", id) {
 		return false
 	}
-	c.service.Await("begun", id)
 	// A handler cancels it once, however often that is asked for. A second time would end the undoing too.
 	return c.expect(t, id+"-cancel", "Worker/cancel", `"`+adds+`"`, http.StatusOK, "") &&
 		c.ends(t, "invocation/"+adds, http.StatusConflict, `{"code": 409, "message": "undone", "source": "invocation"}`)
@@ -119,10 +122,9 @@ func (c *client) cancel(t *testing.T, id, counter string) bool {
 func (c *client) kill(t *testing.T, id string) bool {
 	held := "held-" + c.name
 	calls, ok := c.send(t, id, "Worker/callHold", `{"id": "`+id+`", "key": "`+held+`"}`)
-	if !ok {
+	if !ok || !c.did(t, "awakeable", id) {
 		return false
 	}
-	c.service.Awakeable(id)
 	c.add("Counter/"+held, 1)
 	killed, ok := c.persist(t, id+" kill", func() (process.Answer, error) {
 		return process.Do(http.MethodPatch, "http://"+c.Meta+"/invocations/"+calls+"/kill", "")

@@ -45,9 +45,13 @@ func (protobufLoad) request(t *testing.T, c *client, id string) bool {
 		return c.expect(t, id, "e2e.Workflow/Delayed",
 			`{"add": {"counter_id": "`+counter+`", "amount": 1}, "millis": 100}`, http.StatusOK, "")
 	default:
-		return c.oneWay(t, id, "e2e.Workflow", "Await", `{"id": "`+id+`"}`) &&
+		if !c.oneWay(t, id, "e2e.Workflow", "Await", `{"id": "`+id+`"}`) {
+			return false
+		}
+		awakeable, ok := c.awakeable(t, id)
+		return ok &&
 			c.expect(t, id+"-resolve", "dev.restate.Awakeables/Resolve",
-				`{"id": "`+c.service.Awakeable(id)+`", "json_result": "`+id+`"}`, http.StatusOK, `{}`) &&
+				`{"id": "`+awakeable+`", "json_result": "`+id+`"}`, http.StatusOK, `{}`) &&
 			c.expect(t, id, "e2e.Workflow/Await", `{"id": "`+id+`"}`, http.StatusOK, `{"message":"`+id+`"}`)
 	}
 }

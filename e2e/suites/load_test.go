@@ -28,14 +28,20 @@ type workload interface {
 type load struct {
 	setting
 	work workload
-	// stop is closed when no new requests are to be made.
-	stop chan struct{}
+	// stop is closed when no new requests are to be made, late when there should have been answers to all.
+	stop, late <-chan struct{}
 
 	mu sync.Mutex
 	// counters have the sum of what was added to each, lists the number of items appended to each.
 	counters, lists map[string]int
 	// requests counts those that got an answer, repeated those of them that were sent more than once.
 	requests, repeated int
+}
+
+func (l *load) answered() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.requests
 }
 
 func (l *load) add(counter string, amount int) {
@@ -93,24 +99,49 @@ func (c *client) expect(t *testing.T, id, method, request string, status int, bo
 
 // persist sends a request until it is answered.
 func (c *client) persist(t *testing.T, what string, send func() (process.Answer, error)) (process.Answer, bool) {
-	deadline := time.Now().Add(settleTime)
-	for attempt := 1; ; attempt++ {
-		answer, err := send()
-		if err != nil || answer.Status == http.StatusServiceUnavailable {
-			if time.Now().After(deadline) {
-				return answer, assert.Fail(t, "no answer", "%s: %v %+v", what, err, answer)
-			}
-			time.Sleep(20 * time.Millisecond) //nolint:forbidigo // as clients wait before they try again
-			continue
-		}
-		c.mu.Lock()
-		c.requests++
-		if attempt > 1 {
-			c.repeated++
-		}
-		c.mu.Unlock()
-		return answer, true
+	var answer process.Answer
+	var err error
+	attempts := 0
+	answered := c.until(func() bool {
+		attempts++
+		answer, err = send()
+		return err == nil && answer.Status != http.StatusServiceUnavailable
+	})
+	if !answered {
+		return answer, assert.Fail(t, "no answer", "%s: %v %+v", what, err, answer)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests++
+	if attempts > 1 {
+		c.repeated++
+	}
+	return answer, true
+}
+
+// until tries until it succeeds, and returns false when it is too late.
+func (c *client) until(try func() bool) bool {
+	for !try() {
+		select {
+		case <-c.late:
+			return false
+		case <-time.After(20 * time.Millisecond): // as clients wait before they try again
+		}
+	}
+	return true
+}
+
+// did waits until a handler has done it for the id.
+func (c *client) did(t *testing.T, what, id string) bool {
+	return c.until(func() bool { return c.service.Count(what, id) > 0 }) || assert.Fail(t, "not done", "%s for %s", what, id)
+}
+
+// awakeable waits until a handler has made an awakeable for the id, and returns the awakeable's id.
+func (c *client) awakeable(t *testing.T, id string) (string, bool) {
+	if !c.did(t, "awakeable", id) {
+		return "", false
+	}
+	return c.service.Awakeable(id), true
 }
 
 // check compares what the services hold with what was done to them.

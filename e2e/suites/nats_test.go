@@ -2,7 +2,6 @@ package suites
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,11 +67,13 @@ func TestExternalNATS(t *testing.T) {
 	server := spawnNATS(t, natsServer(t), "always", "8MB")
 	s := start(t, process.ExternalBroker, server.environment()...)
 	s.MustCall("e2e.Counter/Add", `{"counter_id": "one", "amount": 3}`)
-	answer := s.later(t, "e2e.Workflow/Sleep", `{"millis": 2000, "id": "sleep"}`)
+	answers := s.later(t, "e2e.Workflow/WaitForAll", `{"id": "all", "millis": 2000}`)
+	awakeable := s.service.Awakeable("all")
 	server.Kill()
 	server.Start()
 	s.AwaitReady()
-	require.Equal(t, http.StatusOK, receive(t, answer).Status)
+	s.MustCall("dev.restate.Awakeables/Resolve", `{"id": "`+awakeable+`", "json_result": "woken"}`)
+	require.JSONEq(t, `{"message": "woken: Hello everybody"}`, receive(t, answers).Body)
 	s.CrashAll()
 	require.Equal(t, 3, s.count(t, "one"))
 	s.MustCall("e2e.Counter/Add", `{"counter_id": "one", "amount": 4}`)

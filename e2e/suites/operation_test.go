@@ -55,18 +55,20 @@ func TestOperations(t *testing.T) {
 			return s.MetaDo(http.MethodPatch, "/invocations/"+id+"/"+operation, "").Status
 		}
 		const key = "Idempotency-Key"
-		answers := s.later(t, "e2e.Workflow/Sleep", `{"millis": 3000}`, key, "operated")
-		id := s.AwaitInvocation("e2e.Workflow", "Sleep", "suspended").ID
+		const waits = `{"id": "operated"}`
+		answers := s.later(t, "e2e.Workflow/Await", waits, key, "operated")
+		id := s.AwaitInvocation("e2e.Workflow", "Await", "suspended").ID
 		require.Equal(t, http.StatusConflict, do(id, "cancel"), "the SDK of the time cannot")
 		require.Equal(t, http.StatusConflict, do(id, "purge"))
 		require.Equal(t, http.StatusConflict, do(id, "restart-as-new"))
 		require.Equal(t, http.StatusAccepted, do(id, "pause"))
 		require.Equal(t, http.StatusOK, do(id, "pause"))
 		s.CrashAll()
-		require.Equal(t, id, s.AwaitInvocation("e2e.Workflow", "Sleep", "paused").ID)
+		require.Equal(t, id, s.AwaitInvocation("e2e.Workflow", "Await", "paused").ID)
 		require.Equal(t, http.StatusOK, do(id, "resume?deployment=latest"))
 		receive(t, answers) // broken off by the crash
-		s.MustCall("e2e.Workflow/Sleep", `{"millis": 3000}`, key, "operated")
+		s.MustCall("dev.restate.Awakeables/Resolve", `{"id": "`+s.service.Awakeable("operated")+`", "json_result": "woken"}`)
+		require.JSONEq(t, `{"message": "woken"}`, s.MustCall("e2e.Workflow/Await", waits, key, "operated"))
 
 		require.Equal(t, http.StatusConflict, do(id, "pause"))
 		require.Equal(t, http.StatusConflict, do(id, "resume"))

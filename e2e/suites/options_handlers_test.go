@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,7 +115,9 @@ func requestsOfHandlers(t *testing.T, s setting) {
 
 func attemptsOfHandlers(t *testing.T, s setting) {
 	require.JSONEq(t, `3`, s.MustCall("Options/retryLater", `"later"`))
-	require.JSONEq(t, `2`, s.MustCall("Options/hang", `"hang"`))
+	attempts, err := strconv.Atoi(s.MustCall("Options/hang", `"hang"`))
+	require.NoError(t, err)
+	require.Greater(t, attempts, 1)
 	changed, err := s.Call("Options/change", `"change"`)
 	require.NoError(t, err)
 	require.Equal(t, 570, changed.Status, changed.Body)

@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"fmt"
 	"log/slog"
 	"strconv"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/restate-go/restate/pkg/await"
 	"github.com/restate-go/restate/pkg/broker"
 
 	"github.com/restate-go/restate/e2e/process"
@@ -47,12 +49,20 @@ func TestBrokerCrash(t *testing.T) {
 func TestTimersAfterCrash(t *testing.T) {
 	s := start(t, process.Apart, "RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT", "1h")
 	for range 3 {
-		asleep := s.later(t, "e2e.Workflow/Sleep", `{"millis": 500}`)
-		s.AwaitInvocation("e2e.Workflow", "Sleep", "running")
-		s.Processes[process.Worker].Kill()
-		s.Processes[process.Worker].Start()
-		require.JSONEq(t, `{"message": "awake"}`, receive(t, asleep).Body)
-		s.AwaitIdle(time.Minute)
+		longEnough(t, 500*time.Millisecond, func(sleep time.Duration) bool {
+			began := time.Now()
+			asleep := s.later(t, "e2e.Workflow/Sleep", fmt.Sprintf(`{"millis": %d}`, sleep.Milliseconds()))
+			await.True(t, await.Deadline, func() bool {
+				all, err := s.Invocations()
+				return len(asleep) > 0 || err == nil && len(all) == 1 && all[0].JournalLength == 2
+			}, "the sleep to be in the journal")
+			s.Processes[process.Worker].Kill()
+			inTime := time.Since(began) < sleep
+			s.Processes[process.Worker].Start()
+			require.JSONEq(t, `{"message": "awake"}`, receive(t, asleep).Body)
+			s.AwaitIdle(time.Minute)
+			return inTime
+		})
 	}
 }
 

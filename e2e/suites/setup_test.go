@@ -56,6 +56,15 @@ func (s setting) later(t *testing.T, method, request string, headers ...string) 
 	return answers
 }
 
+// longEnough has try work with longer and longer sleeps until it says that the sleep was not over before what was to happen
+// meanwhile: how long that takes, nobody can tell.
+func longEnough(t *testing.T, shortest time.Duration, try func(sleep time.Duration) (inTime bool)) {
+	t.Helper()
+	for sleep := shortest; !try(sleep); sleep *= 2 {
+		require.Less(t, sleep, await.Deadline, "it was over too early")
+	}
+}
+
 // invoke calls the method without waiting for its result.
 func (s setting) invoke(t *testing.T, service, method, argument string, headers ...string) {
 	t.Helper()

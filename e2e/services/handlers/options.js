@@ -84,7 +84,7 @@ export const options = restate.service({
     }),
 
     /** Works in its first attempt for longer than it may. */
-    hang: restate.handlers.handler({ abortTimeout: 100 }, async (_, id) => {
+    hang: restate.handlers.handler({ abortTimeout: 1000 }, async (_, id) => {
       const n = attempt(id);
       if (n === 1) await new Promise((resolve) => setTimeout(resolve, 3600_000).unref());
       return n;

@@ -7,7 +7,7 @@ const [ingress, operation, input] = process.argv.slice(2);
 setTimeout(() => {
   console.error("no result in time");
   process.exit(1);
-}, 30_000);
+}, 600_000);
 restate
   .connection(ingress)
   .invoke(operation, input, async (ctx: restate.RpcContext, text: string) => {

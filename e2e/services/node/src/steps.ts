@@ -2,13 +2,16 @@ import * as restate from "@restatedev/restate-sdk";
 import { executed } from "./log";
 
 // Runs a handler inside this program that uses everything such handlers may: node steps.js <ingress> <operation> <count>.
-// It waits for an awakeable between the steps and the calls. Prints the result as JSON.
+// It waits for an awakeable between the steps and the calls. Prints the result as JSON. With $E2E_STEPS, it crashes instead of
+// doing more steps than that.
 const [ingress, operation, count] = process.argv.slice(2);
+const most = Number(process.env.E2E_STEPS ?? Infinity);
+let done = 0;
 // Node ends when it has nothing to wait for, and the connection of the SDK does not count.
 setTimeout(() => {
   console.error("no result in time");
   process.exit(1);
-}, 60_000);
+}, 600_000);
 
 interface Store {
   put: (key: string, item: string) => Promise<string[]>;
@@ -22,6 +25,9 @@ restate
     const before = await ctx.get<number>("steps");
     for (let i = 0; i < n; i++) {
       await ctx.sideEffect(async () => {
+        if (++done > most) {
+          process.exit(1);
+        }
         executed("step", operation, { i });
         return i;
       });
