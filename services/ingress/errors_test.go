@@ -120,7 +120,7 @@ func TestRefusals(t *testing.T) {
 		"text after":             {"POST", "/seedera.Greeter/Greet", "application/json", `{}{}`, nil, 400, "invalid_argument", ""},
 		"unknown member":         {"POST", "/seedera.Greeter/Greet", "application/json", `{"nom":"x"}`, nil, 400, "invalid_argument", "nom"},
 		"no protobuf":            {"POST", "/seedera.Greeter/Greet", "application/proto", "\xff", nil, 400, "invalid_argument", "GreetRequest"},
-		"too large":              {"POST", "/seedera.Greeter/Greet", "application/json", `{"name":"` + long + `"}`, nil, 429, "resource_exhausted", "larger than"},
+		"too large":              {"POST", "/seedera.Greeter/Greet", "application/json", `{"name":"` + long + `"}`, nil, 429, "resource_exhausted", "bytes (ingress.max_body_size)"},
 		"retention":              {"POST", "/seedera.Greeter/Greet", "application/json", `{}`, []string{"Idempotency-Key", "a", "Idempotency-Retention-Period", "1h"}, 400, "invalid_argument", "Retention"},
 		"retention out of range": {"POST", "/seedera.Greeter/Greet", "application/json", `{}`, []string{"Idempotency-Key", "a", "Idempotency-Retention-Period", "4294967296"}, 400, "invalid_argument", "Retention"},
 	} {

@@ -149,7 +149,7 @@ func (s *Service) open(ctx context.Context, b *backend) error {
 func builtins(maxBody int, deps builtin.Deps) map[string]front.Builtin {
 	byPath := make(map[string]front.Builtin)
 	for path, answer := range builtin.Procedures(deps) {
-		byPath[path] = front.Builtin{Handler: rpc.NewHandler(path, maxBody, answer)}
+		byPath[path] = front.Builtin{Handler: rpc.NewHandler(path, answer)}
 	}
 	described := builtinDescriptors()
 	names := make([]string, len(described))

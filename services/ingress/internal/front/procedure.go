@@ -45,7 +45,7 @@ func (f *Front) newProcedure(service *schema.Service, method *schema.Method, pat
 		seconds:  seconds,
 	}
 	p.succeeded = p.requests.WithLabelValues("ok")
-	p.handler = rpc.NewHandler(path, f.config.MaxBodyBytes, p.answer)
+	p.handler = rpc.NewHandler(path, p.answer)
 	return p
 }
 

@@ -5,7 +5,6 @@ package handlers
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -122,18 +121,16 @@ func rawPath(r *http.Request) (path, query string) {
 
 // ServeHTTP implements http.Handler.
 func (h *Handlers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.ContentLength > h.config.MaxBodyBytes {
-		rpc.Discard(w, r)
-		h.deps.Meter.Refused(strconv.Itoa(http.StatusRequestEntityTooLarge))
-		writeBody(w, http.StatusRequestEntityTooLarge, "text/plain; charset=utf-8", []byte("length limit exceeded"))
-		return
-	}
 	allowOrigins(w.Header(), r)
 	if r.Method == http.MethodOptions {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
 	x := &exchange{handlers: h, w: w, r: r, snapshot: h.deps.Snapshot()}
+	if r.ContentLength > h.config.MaxBodyBytes {
+		x.answer(reply{}, refuse(http.StatusRequestEntityTooLarge, "%s", rpc.TooLarge(h.config.MaxBodyBytes)))
+		return
+	}
 	if err := h.deps.Gate.Enter(); err != nil {
 		x.answer(reply{}, refusedAtGate(err))
 		return

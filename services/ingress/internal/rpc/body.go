@@ -88,13 +88,18 @@ func (b *body) Read(p []byte) (int, error) {
 	switch {
 	case b.left < 0:
 		return 0, connect.NewError(connect.CodeResourceExhausted,
-			fmt.Errorf("the request is larger than %d bytes", b.limit))
+			TooLarge(b.limit))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return n, connect.NewError(connect.CodeDeadlineExceeded,
 			fmt.Errorf("the request did not arrive within %s", b.timeout))
 	default:
 		return n, err
 	}
+}
+
+// TooLarge says that a request has more bytes than the limit.
+func TooLarge(limit int64) error {
+	return fmt.Errorf("the request is larger than %d bytes (ingress.max_body_size)", limit)
 }
 
 // Close implements io.Closer. It leaves the body to done, which may still need it; the server closes it in the end.

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -22,7 +23,11 @@ type exchangeKey struct{}
 // Serve answers the request with a handler of NewHandler, and returns what the call ended with. The body may have limit
 // bytes and has to arrive within the timeout.
 func Serve(handler http.Handler, w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration) connect.Code {
-	x := &exchange{ResponseWriter: w, body: limitBody(w, r, limit, envelopeBytes, timeout), code: connect.CodeInvalidArgument}
+	envelope := int64(0)
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		envelope = envelopeBytes
+	}
+	x := &exchange{ResponseWriter: w, body: limitBody(w, r, limit, envelope, timeout), code: connect.CodeInvalidArgument}
 	defer x.body.done()
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	r.Body = x.body

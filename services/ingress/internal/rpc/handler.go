@@ -23,8 +23,9 @@ type Message struct {
 type Func func(ctx context.Context, request *connect.Request[Message]) (*connect.Response[Message], error)
 
 // NewHandler returns the handler of a procedure ("/service/method") for gRPC, gRPC-Web and Connect, each in binary and
-// JSON, to be called through Serve. Messages above maxBytes are refused with resource_exhausted.
-func NewHandler(procedure string, maxBytes int, answer Func) http.Handler {
+// JSON, to be called through Serve, which bounds what is read: connect would say of a message that is too large that its size
+// cannot be determined.
+func NewHandler(procedure string, answer Func) http.Handler {
 	observed := func(ctx context.Context, request *connect.Request[Message]) (*connect.Response[Message], error) {
 		x := exchangeOf(ctx)
 		x.body.done()
@@ -35,7 +36,7 @@ func NewHandler(procedure string, maxBytes int, answer Func) http.Handler {
 		}
 		return response, err
 	}
-	options := append(Options(maxBytes),
+	options := append(Options(0),
 		connect.WithCodec(codec{name: "proto"}),
 		connect.WithCodec(codec{name: "json", json: true}),
 		connect.WithCodec(codec{name: "json; charset=utf-8", json: true}),
@@ -43,7 +44,8 @@ func NewHandler(procedure string, maxBytes int, answer Func) http.Handler {
 	return connect.NewUnaryHandler(procedure, observed, options...)
 }
 
-// Options are for handlers with generated types on the same port.
+// Options are for handlers with generated types on the same port. Messages above maxBytes are refused with
+// resource_exhausted; 0 is no limit.
 func Options(maxBytes int) []connect.HandlerOption {
 	return []connect.HandlerOption{
 		connect.WithReadMaxBytes(maxBytes),
