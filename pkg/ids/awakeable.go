@@ -16,7 +16,8 @@ func FormatAwakeable(id InvocationID, index uint32) string {
 func ParseAwakeable(s string) (InvocationID, uint32, error) {
 	const length = InvocationIDSize + 4
 	if len(s) > base64.URLEncoding.EncodedLen(length) {
-		return InvocationID{}, 0, fmt.Errorf("%w: an awakeable id is not %d characters long", ErrInvalid, len(s))
+		return InvocationID{}, 0, fmt.Errorf("%w: an awakeable id has %d characters, and this one %d",
+			ErrInvalid, base64.RawURLEncoding.EncodedLen(length), len(s))
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(s, "="))
 	if err != nil || len(raw) != length {

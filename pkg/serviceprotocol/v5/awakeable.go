@@ -44,8 +44,8 @@ func ParseAwakeable(s string) (Awakeable, error) {
 		}
 	}
 	const length = ids.InvocationIDSize + 4
-	if len(digits) != base64.RawURLEncoding.EncodedLen(length) {
-		return Awakeable{}, fmt.Errorf("%w: an awakeable id is not %d characters long", ids.ErrInvalid, len(s))
+	if wants := base64.RawURLEncoding.EncodedLen(length); len(digits) != wants {
+		return Awakeable{}, fmt.Errorf("%w: an awakeable id has %d characters, and this one %d", ids.ErrInvalid, len(awakeablePrefix)+wants, len(s))
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(digits)
 	if err != nil || len(raw) != length {

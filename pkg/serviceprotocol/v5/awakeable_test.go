@@ -2,6 +2,7 @@ package v5_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -51,4 +52,10 @@ func FuzzParseAwakeable(f *testing.F) {
 		}
 		require.Equal(t, text, a.String())
 	})
+}
+
+func TestLengthOfAwakeables(t *testing.T) {
+	id := v5.Awakeable{Index: 17, Signal: true}.String()
+	_, err := v5.ParseAwakeable("sign_1nonsense")
+	require.EqualError(t, err, fmt.Sprintf("invalid id: an awakeable id has %d characters, and this one 14", len(id)))
 }
