@@ -20,8 +20,13 @@ func (l *serverLog) say(level slog.Level, format string, v []any) {
 func (l *serverLog) Noticef(format string, v ...any) { l.say(slog.LevelDebug, format, v) }
 func (l *serverLog) Warnf(format string, v ...any) {
 	level := slog.LevelWarn
-	if strings.HasPrefix(format, "Healthcheck failed") {
+	switch text := fmt.Sprintf(format, v...); {
+	case strings.HasPrefix(format, "Healthcheck failed"), strings.Contains(text, "] Stream state outdated, "): // the next says it again
 		level = slog.LevelDebug
+	case strings.Contains(text, "Recovering stream state from index errored: prior state file"):
+		// After a kill the index is that of the time before: the server reads the messages instead, and loses none.
+		l.log.Info("checking the log after an unclean stop", "said", text)
+		return
 	}
 	l.say(level, format, v)
 }
