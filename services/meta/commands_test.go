@@ -75,7 +75,7 @@ func TestCommands(t *testing.T) {
 		{command: "endpoint describe URI", prints: "ID: EID\nURI: URI/\nProtocol: RequestResponse\nHeader: x-api-key: k\n\nSERVICE REVISION\nmy.pkg.Svc 2\n"},
 		{command: "endpoint describe http://other", fails: "http://other"},
 		{command: "endpoint describe other", fails: "META0404"},
-		{command: "services list", prints: "NAME TYPE REVISION ACCESS METHODS ENDPOINT\nmy.pkg.Svc Unkeyed 2 public 2 EID\n"},
+		{command: "services list", prints: "NAME TYPE REVISION ACCESS HANDLERS ENDPOINT\nmy.pkg.Svc Unkeyed 2 public 2 EID\n"},
 		{command: "services patch my.pkg.Svc", fails: "public"},
 		{command: "services patch my.pkg.Svc --abort-timeout soon", fails: "soon"},
 		{
@@ -86,24 +86,24 @@ func TestCommands(t *testing.T) {
 		{command: "svc describe nobody/../x", fails: "META0404"},
 		{
 			command: "invocations list --service my.pkg.Svc",
-			prints:  "ID TARGET STATUS CREATED LAST FAILURE\nIID my.pkg.Svc/k/Do backing-off 2023-11-14T22:13:20Z [RT0010] refused\n",
+			prints:  "ID TARGET STATUS CREATED LAST FAILURE\nIID my.pkg.Svc/k/Do backing-off 2023-11-14T22:13:20.000Z [RT0010] refused\n",
 		},
 		{command: "invocations list --service other --endpoint e", prints: "ID TARGET STATUS CREATED LAST FAILURE\n"},
 		{
 			command: "inv describe IID",
-			prints: "ID: IID\nTarget: my.pkg.Svc/Do\nKey: k\nStatus: backing-off\nCreated: 2023-11-14T22:13:20Z\n" +
-				"Modified: 2023-11-14T22:13:20.5Z\nEndpoint: e\nJournal length: 3\nAttempts: 4\nLast failure: [RT0010] refused\n" +
-				"Next attempt: 2023-11-14T22:13:21Z\n",
+			prints: "ID: IID\nTarget: my.pkg.Svc/Do\nKey: k\nStatus: backing-off\nCreated: 2023-11-14T22:13:20.000Z\n" +
+				"Modified: 2023-11-14T22:13:20.500Z\nEndpoint: e\nJournal length: 3\nAttempts: 4\nLast failure: [RT0010] refused\n" +
+				"Next attempt: 2023-11-14T22:13:21.000Z\n",
 		},
 		{
 			command: "inv describe NID",
-			prints: "ID: NID\nTarget: another.Svc/Do\nKey (base64): CJYB\nStatus: suspended\nCreated: 2023-11-14T22:13:20Z\n" +
-				"Modified: 2023-11-14T22:13:20.5Z\nEndpoint: e\nJournal length: 3\n",
+			prints: "ID: NID\nTarget: another.Svc/Do\nKey (base64): CJYB\nStatus: suspended\nCreated: 2023-11-14T22:13:20.000Z\n" +
+				"Modified: 2023-11-14T22:13:20.500Z\nEndpoint: e\nJournal length: 3\n",
 		},
 		{command: "invocations kill IID nonsense IID", prints: "Killed IID\nKilled IID\n", fails: `kill nonsense: [META0400]`},
 		{command: "endpoints remove URI", fails: "META0409"},
 		{command: "endpoints rm URI --force", prints: "Removed the endpoint URI\n"},
-		{command: "services list", prints: "NAME TYPE REVISION ACCESS METHODS ENDPOINT\n"},
+		{command: "services list", prints: "NAME TYPE REVISION ACCESS HANDLERS ENDPOINT\n"},
 	} {
 		t.Run(step.command, func(t *testing.T) {
 			printed, err := r.run(strings.Fields(expand.Replace(step.command))...)
@@ -120,7 +120,7 @@ func TestCommands(t *testing.T) {
 // A row has one line, whatever the key and the failure are.
 func TestInvocationsAreListedInRows(t *testing.T) {
 	r := start(t)
-	const line = " running 2023-11-14T22:13:20Z"
+	const line = " running 2023-11-14T22:13:20.000Z"
 	want := map[string]string{}
 	var views []*workerv1.InvocationView
 	for row, c := range map[string]struct{ key, failure string }{
@@ -188,8 +188,10 @@ func TestCommandsOfToday(t *testing.T) {
 			command: "services patch Signup --public=false --workflow-completion-retention 2days --inactivity-timeout PT5M",
 			prints: "Name: Signup\nType: Workflow\nRevision: 1\nAccess: private\nEndpoint: DID\nIdempotency retention: 1d\n" +
 				"Workflow retention: 2d\nJournal retention: 1d\nInactivity timeout: 5m\nAbort timeout: 10m\n\n" +
-				"METHOD INPUT OUTPUT KEY FIELD\nrun application/json application/json\nclick application/json application/json\n",
+				"HANDLER TYPE INPUT OUTPUT\nrun Workflow application/json application/json\nclick Shared application/json application/json\n",
 		},
+		{command: "services list", prints: "NAME TYPE REVISION ACCESS HANDLERS ENDPOINT\nCounter VirtualObject 1 public 2 DID\nGreeter Service 1 public 2 DID\n" +
+			"Signup Workflow 1 private 2 DID\n"},
 		{command: "invocations cancel IID", prints: "Canceled IID\n"},
 		{command: "invocations cancel IID", signals: true, prints: "Told IID to cancel\n"},
 		{command: "invocations pause IID", signals: true, prints: "Paused IID\n"},
@@ -230,7 +232,7 @@ func TestDeploymentsAreDescribed(t *testing.T) {
 	uri, _ := manifestEndpoint(t, smallManifest)
 	created := r.deploy(map[string]any{"uri": uri, "additional_headers": map[string]string{"x": "y"}, "metadata": map[string]string{"a": "b"}})
 	id := created.member(t, "id").(string)
-	at := r.call("GET", "/deployments/"+id, "").member(t, "created_at").(string)
+	at := strings.Replace(r.call("GET", "/deployments/"+id, "").member(t, "created_at").(string), "000000Z", "Z", 1)
 	printed, err := r.run("deployments", "describe", uri)
 	require.NoError(t, err)
 	require.Equal(t, "ID: "+id+"\nURI: "+uri+"/\nProtocol: BidiStream over HTTP/2.0\nService protocol: 5 to 6\nSDK: restate-sdk-test/1.0.0\n"+

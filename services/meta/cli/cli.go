@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -91,6 +92,18 @@ func (s *session) say(format string, args ...any) error {
 	}
 	_, err := fmt.Fprintf(s.out, format+"\n", args...)
 	return err
+}
+
+// milliseconds is RFC 3339 with milliseconds, which all times are printed with.
+const milliseconds = "2006-01-02T15:04:05.000Z07:00"
+
+// shownTime returns a time of meta in the one form that is printed.
+func shownTime(text string) string {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return text
+	}
+	return t.Format(milliseconds)
 }
 
 // table prints rows in columns under their titles. Rows may be short.

@@ -40,7 +40,7 @@ func listDeployments(cmd *cobra.Command, s *session, _ []string) error {
 	return s.show(found, func() error {
 		rows := make([][]string, len(found.Deployments))
 		for i, d := range found.Deployments {
-			rows[i] = []string{addressOf(d.DeploymentInfo), protocolOf(d.DeploymentInfo), strconv.Itoa(len(d.Services)), d.CreatedAt, d.ID}
+			rows[i] = []string{addressOf(d.DeploymentInfo), protocolOf(d.DeploymentInfo), strconv.Itoa(len(d.Services)), shownTime(d.CreatedAt), d.ID}
 		}
 		return s.table([]string{"URI", "PROTOCOL", "SERVICES", "CREATED", "ID"}, rows)
 	})
@@ -83,7 +83,7 @@ func describeDeployment(cmd *cobra.Command, s *session, args []string) error {
 	return s.show(d, func() error {
 		lines := [][2]string{
 			{"ID", d.ID}, {"URI", d.URI}, {"Protocol", string(d.ProtocolType) + " over " + d.HTTPVersion},
-			{"Service protocol", versions(d.Protocol)}, {"SDK", d.SDKVersion}, {"Created", d.CreatedAt},
+			{"Service protocol", versions(d.Protocol)}, {"SDK", d.SDKVersion}, {"Created", shownTime(d.CreatedAt)},
 		}
 		if d.ARN != "" {
 			lines[1], lines[2] = [2]string{"ARN", d.ARN}, [2]string{"Role", d.AssumeRoleARN}

@@ -54,7 +54,7 @@ func listInvocationsCommand(run running) *cobra.Command {
 		return s.show(found, func() error {
 			rows := make([][]string, len(found.Invocations))
 			for i, v := range found.Invocations {
-				rows[i] = []string{v.ID, targetText(v), v.Status, v.CreatedAt, firstLine(lastFailure(v), maxFailure)}
+				rows[i] = []string{v.ID, targetText(v), v.Status, shownTime(v.CreatedAt), firstLine(lastFailure(v), maxFailure)}
 			}
 			return s.table([]string{"ID", "TARGET", "STATUS", "CREATED", "LAST FAILURE"}, rows)
 		})
@@ -74,9 +74,9 @@ func describeInvocation(cmd *cobra.Command, s *session, args []string) error {
 		}
 		return s.details([][2]string{
 			{"ID", v.ID}, {"Target", v.Service + "/" + v.Method}, shownKey(v),
-			{"Status", v.Status}, {"Result", resultOf(v)}, {"Created", v.CreatedAt}, {"Modified", v.ModifiedAt}, {"Scheduled for", v.ScheduledAt},
-			{"Expires", v.ExpiresAt}, {"Endpoint", v.EndpointID}, {"Journal length", strconv.FormatUint(uint64(v.JournalLength), 10)},
-			{"Invoked by", v.InvokedBy}, {"Attempts", attempts}, {"Last failure", lastFailure(v)}, {"Next attempt", v.NextAttemptAt},
+			{"Status", v.Status}, {"Result", resultOf(v)}, {"Created", shownTime(v.CreatedAt)}, {"Modified", shownTime(v.ModifiedAt)}, {"Scheduled for", shownTime(v.ScheduledAt)},
+			{"Expires", shownTime(v.ExpiresAt)}, {"Endpoint", v.EndpointID}, {"Journal length", strconv.FormatUint(uint64(v.JournalLength), 10)},
+			{"Invoked by", v.InvokedBy}, {"Attempts", attempts}, {"Last failure", lastFailure(v)}, {"Next attempt", shownTime(v.NextAttemptAt)},
 		})
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,11 +30,35 @@ func listServices(cmd *cobra.Command, s *session, _ []string) error {
 		rows := make([][]string, len(found.Services))
 		for i, service := range found.Services {
 			rows[i] = []string{
-				service.Name, service.InstanceType, revision(service), visibility(service), strconv.Itoa(len(service.Methods)), service.EndpointID,
+				service.Name, typeOf(service), revision(service), visibility(service), strconv.Itoa(len(service.Methods)), service.EndpointID,
 			}
 		}
-		return s.table([]string{"NAME", "TYPE", "REVISION", "ACCESS", "METHODS", "ENDPOINT"}, rows)
+		return s.table([]string{"NAME", "TYPE", "REVISION", "ACCESS", "HANDLERS", "ENDPOINT"}, rows)
 	})
+}
+
+// ofToday says whether the service is one of today's SDKs, whose deployments have ids of their own.
+func ofToday(service api.Service) bool { return strings.HasPrefix(service.DeploymentID, "dp_") }
+
+// typeOf is in the words of the service's SDK.
+func typeOf(service api.Service) string {
+	if ofToday(service) {
+		return service.Type
+	}
+	return service.InstanceType
+}
+
+// handlers prints those of a service of today's SDKs, with their content types.
+func (s *session) handlers(service api.Service) error {
+	inputs := map[string]api.Method{}
+	for _, m := range service.Methods {
+		inputs[m.Name] = m
+	}
+	rows := make([][]string, len(service.Handlers))
+	for i, h := range service.Handlers {
+		rows[i] = []string{h.Name, h.Type, inputs[h.Name].InputType, inputs[h.Name].OutputType}
+	}
+	return s.table([]string{"HANDLER", "TYPE", "INPUT", "OUTPUT"}, rows)
 }
 
 func revision(s api.Service) string { return strconv.FormatUint(uint64(s.Revision), 10) }
@@ -63,7 +88,7 @@ func describeService(cmd *cobra.Command, s *session, args []string) error {
 func (s *session) showService(service api.Service) error {
 	return s.show(service, func() error {
 		if err := s.details([][2]string{
-			{"Name", service.Name}, {"Type", service.InstanceType}, {"Revision", revision(service)},
+			{"Name", service.Name}, {"Type", typeOf(service)}, {"Revision", revision(service)},
 			{"Access", visibility(service)}, {"Endpoint", service.EndpointID}, {"Documentation", service.Documentation},
 			{"Idempotency retention", shown(service.IdempotencyRetention)}, {"Workflow retention", shown(service.WorkflowRetention)},
 			{"Journal retention", shown(service.JournalRetention)}, {"Inactivity timeout", shown(service.InactivityTimeout)},
@@ -73,6 +98,9 @@ func (s *session) showService(service api.Service) error {
 		}
 		if err := s.say(""); err != nil {
 			return err
+		}
+		if ofToday(service) {
+			return s.handlers(service)
 		}
 		rows := make([][]string, len(service.Methods))
 		for i, m := range service.Methods {

@@ -94,7 +94,7 @@ func instanceText(serviceKey []byte, printable string) string {
 
 // timeText shows a time that is in milliseconds since the epoch.
 func timeText(ms uint64) string {
-	return time.UnixMilli(int64(ms)).UTC().Format(time.RFC3339Nano) //nolint:gosec // far from the end of time
+	return time.UnixMilli(int64(ms)).UTC().Format("2006-01-02T15:04:05.000Z07:00") //nolint:gosec // far from the end of time
 }
 
 // maxShown is how many characters of a value a table shows.
