@@ -88,7 +88,7 @@ func (c *Conn) CheckDurability(ctx context.Context, cfg Config, log *slog.Logger
 		case errcode.Of(err, "") != "":
 			return err
 		case attempt%durabilitySays == 0:
-			log.Info("waiting for what the broker promises", "error", err)
+			log.Info("the broker does not say yet how it stores what it is sent; asking again", "reason", err)
 		}
 		if !c.Pause(ctx, durabilityPause) {
 			return fmt.Errorf("ask what the broker promises: %w", err)

@@ -60,7 +60,7 @@ func (a *API) batch(name string, do action) func(*gin.Context) error {
 		if err := group.Wait(); err != nil {
 			return err
 		}
-		a.Log.Info("did what an operator wants", "operation", name, "invocations", len(response.Succeeded), "failed", len(response.Failed))
+		a.Log.Info("an operator "+done(name)+" invocations", "invocations", len(response.Succeeded), "failed", len(response.Failed))
 		c.JSON(http.StatusOK, response)
 		return nil
 	}

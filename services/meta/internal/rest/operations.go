@@ -60,7 +60,7 @@ func (a *API) operate(name string, do action) func(*gin.Context) error {
 		if err != nil {
 			return err
 		}
-		a.Log.Info("did what an operator wants", "operation", name, "invocation", id.String())
+		a.Log.Info("an operator "+done(name)+" an invocation", "invocation", id.String())
 		if result == nil {
 			c.Status(status)
 			return nil
@@ -68,6 +68,14 @@ func (a *API) operate(name string, do action) func(*gin.Context) error {
 		c.JSON(status, result)
 		return nil
 	}
+}
+
+// done is what an operator did, in a log.
+func done(operation string) string {
+	return map[string]string{
+		"kill": "killed", "cancel": "canceled", "pause": "paused", "resume": "resumed", "purge": "purged",
+		"purge-journal": "purged the journal of", "restart-as-new": "restarted",
+	}[operation]
 }
 
 // ask gives an order, and returns the status of the answer.
@@ -277,7 +285,7 @@ func (a *API) remove(c *gin.Context) error {
 	if err := a.Operations.Submit(ctx, id.PartitionKey(), order); err != nil {
 		return err
 	}
-	a.Log.Info("did what an operator wants", "operation", mode, "invocation", id.String())
+	a.Log.Info("an operator "+done(mode)+" an invocation", "invocation", id.String())
 	c.Status(status)
 	return nil
 }
