@@ -22,10 +22,7 @@ import (
 )
 
 func TestBodiesOfHandlers(t *testing.T) {
-	r := startWithHandlers(t, withConfig(func(c *ingress.Config) {
-		c.MaxBodySize = 1000
-		c.BodyTimeout = config.Duration(200 * time.Millisecond)
-	}))
+	r := startWithHandlers(t, withConfig(func(c *ingress.Config) { c.MaxBodySize = 1000 }))
 	r.worker.echo()
 	for name, client := range map[string]*http.Client{"HTTP/1.1": h1(t), "HTTP/2": h2c(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -37,29 +34,36 @@ func TestBodiesOfHandlers(t *testing.T) {
 			requireRefused(t, 413, declared)
 			require.Equal(t, "the request is larger than 1000 bytes (ingress.max_body_size)", decode(t, declared.body)["message"])
 
-			stream := func(body io.Reader) response {
-				request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/Greeter/greet", body)
-				require.NoError(t, err)
-				request.Header.Set("Content-Type", "application/json")
-				answer, err := client.Do(request)
-				require.NoError(t, err)
-				defer func() { require.NoError(t, answer.Body.Close()) }()
-				text, err := io.ReadAll(answer.Body)
-				require.NoError(t, err)
-				return response{answer.StatusCode, answer.Header, string(text)}
-			}
-			require.Equal(t, 200, stream(io.MultiReader(strings.NewReader(strings.Repeat("1", 1000)))).status, "without a length")
-			requireRefused(t, 413, stream(io.MultiReader(strings.NewReader(strings.Repeat("1", 1001)))))
+			require.Equal(t, 200, stream(t, r, client, io.MultiReader(strings.NewReader(strings.Repeat("1", 1000)))).status, "without a length")
+			requireRefused(t, 413, stream(t, r, client, io.MultiReader(strings.NewReader(strings.Repeat("1", 1001)))))
 			if name == "HTTP/2" { // over HTTP/1.1 this client goes on sending, and sees its connection reset
-				requireRefused(t, 413, stream(&repeated{}))
-				requireRefused(t, 408, stream(stuck(t)))
+				requireRefused(t, 413, stream(t, r, client, &repeated{}))
 			}
 		})
 	}
-	t.Run("stuck over HTTP/1.1", func(t *testing.T) {
+}
+
+func TestStuckBodiesOfHandlers(t *testing.T) {
+	r := startWithHandlers(t, withStuckBodies())
+	t.Run("HTTP/2", func(t *testing.T) { requireRefused(t, 408, stream(t, r, h2c(t), stuck(t))) })
+	t.Run("HTTP/1.1", func(t *testing.T) {
 		answer := exchange(t, r, "POST /Greeter/greet HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
 		require.True(t, bytes.HasPrefix(answer, []byte("HTTP/1.1 408 ")), "%q", answer)
 	})
+}
+
+// stream calls a handler with a body whose length is not declared.
+func stream(t *testing.T, r *running, client *http.Client, body io.Reader) response {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/Greeter/greet", body)
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := client.Do(request)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, answer.Body.Close()) }()
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	return response{answer.StatusCode, answer.Header, string(text)}
 }
 
 // exchange sends the text, and returns all that comes back until the ingress closes the connection.

@@ -18,9 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -390,54 +388,6 @@ func TestDiscoverRefusesAtOnce(t *testing.T) {
 	}
 }
 
-// Failures that may pass are met with patience, up to the limit.
-func TestDiscoverGivesUpInTime(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	nobody := "http://" + closed.Addr().String()
-	closed.Close()
-	for name, c := range map[string]struct {
-		uri, says string
-	}{
-		"nobody listens":  {nobody, "nothing listens there"},
-		"an unknown host": {"http://nobody.invalid:9080", "nobody.invalid"},
-		"it hangs":        {serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), "did not answer in time"},
-		"it says nothing": {raw(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), "did not answer in time"},
-		"it hangs up":     {raw(t, func(net.Conn) {}), "cannot be reached"},
-		"it is unwell":    {serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }), "503 Service Unavailable: it starts"},
-		"it breaks off":   {serve(t, breakOff), "broke off after 2 bytes"},
-		"it never comes to an end": {serve(t, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Type", "application/proto")
-			for r.Context().Err() == nil {
-				_, _ = w.Write([]byte{0x12, 0x00})
-				_ = http.NewResponseController(w).Flush()
-				select {
-				case <-r.Context().Done():
-				case <-time.After(time.Millisecond):
-				}
-			}
-		}), "did not answer in time"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			began := time.Now()
-			_, err := discover(t, client(t, func(c *discovery.Config) {
-				c.Timeout, c.AttemptTimeout = config.Duration(400*time.Millisecond), config.Duration(150*time.Millisecond)
-			}), c.uri)
-			require.Less(t, time.Since(began), 10*time.Second)
-			require.Equal(t, errcode.DiscoveryFailed, errcode.Of(err, ""))
-			require.ErrorContains(t, err, c.says)
-			require.ErrorContains(t, err, " attempts in ")
-		})
-	}
-}
-
-func breakOff(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/proto")
-	_, _ = w.Write([]byte{0x12, 0x00})
-	_ = http.NewResponseController(w).Flush()
-	panic(http.ErrAbortHandler) //nolint:forbidigo // how a handler of net/http breaks off
-}
-
 // The connection to a peer of another protocol may break before its answer is read.
 func TestDiscoverOfAnotherProtocol(t *testing.T) {
 	uri := raw(t, func(c net.Conn) {
@@ -447,42 +397,4 @@ func TestDiscoverOfAnotherProtocol(t *testing.T) {
 	_, err := discover(t, client(t, nil), uri)
 	require.Equal(t, errcode.NotHTTP2, errcode.Of(err, ""))
 	require.ErrorContains(t, err, "does not speak HTTP/2")
-}
-
-func TestDiscoverWaitsForAnEndpointThatStarts(t *testing.T) {
-	var asked atomic.Int32
-	uri := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		if asked.Add(1) < 3 {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		answer(w)
-	})
-	response, err := discover(t, client(t, nil), uri)
-	require.NoError(t, err)
-	require.Equal(t, []string{"my.pkg.Svc"}, names(response))
-	require.Equal(t, int32(3), asked.Load())
-}
-
-func TestDiscoverStopsWhenNobodyWaits(t *testing.T) {
-	asked := make(chan struct{}, 1)
-	uri := serve(t, func(_ http.ResponseWriter, r *http.Request) {
-		asked <- struct{}{}
-		<-r.Context().Done()
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	failed, asking, endpoint := make(chan error, 1), client(t, nil), target(t, uri)
-	go func() {
-		_, err := asking.Discover(ctx, endpoint)
-		failed <- err
-	}()
-	<-asked
-	cancel()
-	select {
-	case err := <-failed:
-		require.ErrorIs(t, err, context.Canceled)
-		require.ErrorContains(t, err, "given up")
-	case <-time.After(await.Deadline):
-		t.Fatal("it went on")
-	}
 }
