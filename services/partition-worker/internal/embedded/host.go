@@ -23,6 +23,8 @@ import (
 	"github.com/restate-go/restate/pkg/schema"
 	"github.com/restate-go/restate/pkg/storage"
 	"github.com/restate-go/restate/pkg/storage/kv"
+
+	"github.com/restate-go/restate/services/partition-worker/internal/invoker"
 )
 
 // Config of a host.
@@ -57,8 +59,10 @@ type Deps struct {
 	// is not known.
 	Propose func(ctx context.Context, record *logv1.Record, done func(lsn uint64, err error)) error
 	Schema  func() *schema.Snapshot
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Bounds are those of the journal of an operation.
+	Bounds invoker.Bounds
+	Log    *slog.Logger
+	Now    func() time.Time
 }
 
 // Run is one run of an invocation that a client carries out.

@@ -31,6 +31,7 @@ import (
 	"github.com/restate-go/restate/pkg/storage/kv/mem"
 
 	host "github.com/restate-go/restate/services/partition-worker/internal/embedded"
+	"github.com/restate-go/restate/services/partition-worker/internal/invoker"
 	"github.com/restate-go/restate/services/partition-worker/internal/statemachine"
 )
 
@@ -40,6 +41,7 @@ type partition struct {
 	space   kv.Space
 	host    *host.Host
 	cfg     host.Config
+	invoker invoker.Config
 	queue   chan proposal
 	applied sync.WaitGroup
 	// proposed counts the records so far.
@@ -69,6 +71,7 @@ func newPartition(t *testing.T) *partition {
 	p := &partition{
 		t: t, space: space, machine: machine, tx: kv.NewTx(space), queue: make(chan proposal, 1<<16),
 		now: time.UnixMilli(1_700_000_000_000), cfg: host.Config{StreamTimeout: time.Minute, RecvWait: time.Minute},
+		invoker: invoker.DefaultConfig(),
 	}
 	p.lead()
 	p.applied.Go(func() {
@@ -95,6 +98,7 @@ func (p *partition) lead() {
 		State:   p.space,
 		Propose: p.propose,
 		Schema:  func() *schema.Snapshot { return &schema.Snapshot{} },
+		Bounds:  p.invoker.JournalBounds(),
 		Log:     slog.New(slog.DiscardHandler),
 		Now:     p.clock,
 	})

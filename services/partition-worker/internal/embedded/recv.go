@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	restatev1 "github.com/restate-go/restate/proto/gen/dev/restate"
@@ -94,6 +95,7 @@ func (h *Host) results(s *stream) ([]byte, error) {
 			}
 			var err error
 			if notification := entry.GetNotification(); notification != nil {
+				s.told.Add(int64(proto.Size(notification)))
 				frames, err = wire.AppendCompletion(frames, notification.GetCompletionId(), notification.GetResult())
 			} else {
 				if entry.GetCommand().GetAckRequested() {

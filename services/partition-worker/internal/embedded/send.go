@@ -15,6 +15,7 @@ import (
 	logv1 "github.com/restate-go/restate/proto/gen/restate/log/v1"
 
 	"github.com/restate-go/restate/pkg/embedded"
+	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/serviceprotocol/frame"
 	wire "github.com/restate-go/restate/pkg/serviceprotocol/v0"
 
@@ -37,7 +38,7 @@ func (h *Host) Send(ctx context.Context, request *restatev1.SendRequest) (*resta
 	if why, err := h.check(s); why != valid || err != nil {
 		return sendResponse(why), err
 	}
-	frames, err := s.decode(request.GetMessages(), invoker.Resolver{Schema: h.deps.Schema(), SpanContext: s.run.SpanContext})
+	frames, err := h.decode(s, request.GetMessages())
 	if err != nil {
 		return nil, err
 	}
@@ -91,11 +92,18 @@ type sent struct {
 }
 
 // decode reads the frames of a Send. It changes nothing; the error is one for the client.
-func (s *stream) decode(messages []byte, resolver invoker.Resolver) (*sent, error) {
+func (h *Host) decode(s *stream, messages []byte) (*sent, error) {
 	if s.size+len(messages) > maxJournalBytes {
 		return nil, status.Errorf(codes.ResourceExhausted,
 			"the operation would have more than %d bytes in its journal", maxJournalBytes)
 	}
+	record, err := h.record(s.run.ID)
+	if err != nil {
+		return nil, err
+	}
+	var extent invoker.Extent
+	extent.Begin(h.deps.Bounds, int(record.GetJournalLength()), s.size+int(s.told.Load()))
+	resolver := invoker.Resolver{Schema: h.deps.Schema(), SpanContext: s.run.SpanContext}
 	frames := frame.NewReader(bytes.NewReader(messages), uint32(len(messages))) //nolint:gosec // bounded above
 	all := &sent{}
 	for {
@@ -121,14 +129,27 @@ func (s *stream) decode(messages []byte, resolver invoker.Resolver) (*sent, erro
 		case *wire.EndpointError:
 			all.failure = m
 		case *journalv1.Command:
-			if err := resolver.Resolve(m); err != nil {
-				return nil, status.Errorf(codes.NotFound, "messages: entry %d: %s", index, err)
+			if all.output = m.GetOutput() != nil; !all.output {
+				if err := extent.Admit(m, frame.HeaderSize+len(f.Payload), resolver); err != nil {
+					return nil, status.Errorf(refusal(err), "messages: entry %d: %s", index, err)
+				}
 			}
-			all.output = m.GetOutput() != nil
 			all.records = append(all.records, s.record(index, m))
 		default:
 			return nil, status.Errorf(codes.InvalidArgument, "messages: entry %d: a client may not send %T", index, m)
 		}
+	}
+}
+
+// refusal says what a command is refused as that was not admitted.
+func refusal(err error) codes.Code {
+	switch errcode.Of(err, "") {
+	case errcode.CommandRefused:
+		return codes.InvalidArgument
+	case errcode.JournalTooLarge:
+		return codes.ResourceExhausted
+	default: // what it calls is not there, or not so
+		return codes.NotFound
 	}
 }
 

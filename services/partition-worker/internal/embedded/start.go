@@ -13,6 +13,7 @@ import (
 	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
 
 	"github.com/restate-go/restate/pkg/embedded"
+	"github.com/restate-go/restate/pkg/errcode"
 	"github.com/restate-go/restate/pkg/ids"
 	wire "github.com/restate-go/restate/pkg/serviceprotocol/v0"
 	"github.com/restate-go/restate/pkg/storage"
@@ -67,9 +68,17 @@ func (h *Host) begin(id ids.InvocationID, run uint64) (*restatev1.StartResponse,
 	case record.GetRun() != run:
 		return nil, status.Error(codes.Aborted, "another stream of the operation was started at the same time")
 	}
-	admit := func(int) error { return nil } // it is bounded as it is written
-	entries, err := storage.LoadJournal(snapshot, id, record.GetJournalLength(), admit)
-	if err != nil {
+	size := 0
+	entries, err := storage.LoadJournal(snapshot, id, record.GetJournalLength(), func(bytes int) error {
+		if size += bytes; size > h.deps.Bounds.Bytes { // results count, which nothing else holds back
+			return h.deps.Bounds.Exceeded()
+		}
+		return nil
+	})
+	switch {
+	case errcode.Of(err, "") == errcode.JournalTooLarge:
+		return nil, status.Error(codes.ResourceExhausted, err.Error())
+	case err != nil:
 		return nil, status.Error(codes.Internal, err.Error())
 	}
 	frames, err := wire.AppendStart(nil, wire.Start{ID: id, Entries: entries, PartialState: true})

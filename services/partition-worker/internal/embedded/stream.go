@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
@@ -30,13 +31,15 @@ type stream struct {
 	sending chan struct{}
 	// next is the index of the next command.
 	next uint32
-	// size is how many bytes the client has sent for the journal.
+	// size is how many bytes the client has been given with the start, and has sent for the journal.
 	size int
 
 	// receiving is held by the one Recv that reads the journal, and guards these.
 	receiving chan struct{}
 	// position is the journal index from which on the client has not been told; commands are how many precede it.
 	position, commands uint32
+	// told is how many bytes the results have of which the client has been told since the start. Senders read it.
+	told atomic.Int64
 }
 
 func newStream(run Run, o *operation, now time.Time) *stream {

@@ -17,10 +17,12 @@ import (
 	storagev1 "github.com/restate-go/restate/proto/gen/restate/storage/v1"
 
 	"github.com/restate-go/restate/pkg/embedded"
+	"github.com/restate-go/restate/pkg/schema"
 	"github.com/restate-go/restate/pkg/serviceprotocol/frame"
 	wire "github.com/restate-go/restate/pkg/serviceprotocol/v0"
 
 	host "github.com/restate-go/restate/services/partition-worker/internal/embedded"
+	"github.com/restate-go/restate/services/partition-worker/internal/invoker"
 )
 
 func TestStartBeginsAnOperation(t *testing.T) {
@@ -232,6 +234,7 @@ func TestFramesThatAreRefused(t *testing.T) {
 		"sleep":            {encode(makeFrame(wire.TypeSleep, 0, &protocol.SleepEntryMessage{WakeUpTime: 1})), codes.Unimplemented},
 		"suspension":       {encode(makeFrame(wire.TypeSuspension, 0, &protocol.SuspensionMessage{EntryIndexes: []uint32{1}})), codes.Unimplemented},
 		"nobody to call":   {encode(call("unknown.Service")), codes.NotFound},
+		"a long key":       {encode(sideEffect("1"), setState(strings.Repeat("k", schema.MaxKeyLength+1), "v")), codes.InvalidArgument},
 		"nothing of it":    {encode(sideEffect("1"), setState("k", "v"), call("unknown.Service")), codes.NotFound},
 		"the runtime bare": {encode(call("dev.restate.Awakeables")), codes.NotFound},
 	} {
@@ -258,6 +261,58 @@ func TestJournalIsBounded(t *testing.T) {
 	_, err := p.trySend("op", "s1", encode(setState("k", large)))
 	require.Equal(t, codes.ResourceExhausted, status.Code(err))
 	require.Equal(t, "ok", p.send("op", "s1", output("end")), "it can still end")
+}
+
+// The bounds are those of attempts: commands and results count.
+func TestJournalIsBoundedAsThatOfAttempts(t *testing.T) {
+	bounded := func(t *testing.T, change func(*invoker.Config)) *partition {
+		p := newPartition(t)
+		change(&p.invoker)
+		p.lead()
+		p.start("op", "s1")
+		return p
+	}
+	requireFull := func(t *testing.T, err error) {
+		require.Equal(t, codes.ResourceExhausted, status.Code(err), "%v", err)
+		require.ErrorContains(t, err, "[RT0111]")
+	}
+	t.Run("entries", func(t *testing.T) {
+		p := bounded(t, func(c *invoker.Config) { c.JournalLengthLimit = 5 })
+		require.Equal(t, "ok", p.send("op", "s1", sideEffect("1"), awakeable()))
+		_, err := p.trySend("op", "s1", encode(sideEffect("2"), sideEffect("3"), sideEffect("4")))
+		requireFull(t, err)
+		require.Equal(t, uint32(3), p.record("op").GetJournalLength(), "nothing of it is stored")
+		p.resolve("op", 2, "woken")
+		require.Equal(t, "ok", p.send("op", "s1", sideEffect("2")))
+		_, err = p.trySend("op", "s1", encode(sideEffect("3")))
+		requireFull(t, err)
+		p.start("op", "s2")
+		_, err = p.trySend("op", "s2", encode(sideEffect("3")))
+		requireFull(t, err)
+		require.Equal(t, "ok", p.send("op", "s2", output("end")), "it can still end")
+	})
+	t.Run("bytes", func(t *testing.T) {
+		p := bounded(t, func(c *invoker.Config) { c.JournalSizeLimit = 1000 })
+		require.Equal(t, "ok", p.send("op", "s1", setState("k", strings.Repeat("v", 400)), awakeable()))
+		_, err := p.trySend("op", "s1", encode(setState("k", strings.Repeat("v", 600))))
+		requireFull(t, err)
+		p.resolve("op", 2, strings.Repeat("w", 400))
+		require.Equal(t, "ok", p.send("op", "s1", sideEffect("1")))
+		p.recv("op", "s1")
+		_, err = p.trySend("op", "s1", encode(setState("k", strings.Repeat("v", 200))))
+		requireFull(t, err)
+	})
+	t.Run("replay", func(t *testing.T) {
+		p := bounded(t, func(c *invoker.Config) { c.JournalSizeLimit = 1000 })
+		require.Equal(t, "ok", p.send("op", "s1", awakeable()))
+		p.resolve("op", 1, strings.Repeat("w", 1000))
+		start := &restatev1.StartRequest{OperationId: "op", StreamId: "s2"}
+		_, err := p.host.Start(t.Context(), start, nil)
+		requireFull(t, err)
+		p.invoker.JournalSizeLimit = 2000
+		p.lead()
+		p.start("op", "s2")
+	})
 }
 
 func TestReportedErrorEndsTheStream(t *testing.T) {

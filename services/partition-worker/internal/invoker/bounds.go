@@ -21,24 +21,27 @@ type Bounds struct {
 	Use func(bytes int) error
 }
 
-// bounds returns what is in force for an attempt; cover is told of all that it has read.
-func (c Config) bounds(set settings, cover func(bytes int) error) Bounds {
-	total := 0
-	b := Bounds{
-		Entries: int(c.JournalLengthLimit), Bytes: int(c.JournalSizeLimit), State: int(c.EagerStateLimit),
-		Use: func(bytes int) error {
-			total += bytes
-			return cover(total)
-		},
-	}
+// JournalBounds returns what is in force for the journal of an invocation.
+func (c Config) JournalBounds() Bounds {
+	b := Bounds{Entries: int(c.JournalLengthLimit), Bytes: int(c.JournalSizeLimit)}
 	if b.Entries == 0 {
 		b.Entries = math.MaxInt
 	}
 	if b.Bytes == 0 {
 		b.Bytes = math.MaxInt
 	}
-	if set.lazy {
-		b.State = 0
+	return b
+}
+
+// bounds returns what is in force for an attempt; cover is told of all that it has read.
+func (c Config) bounds(set settings, cover func(bytes int) error) Bounds {
+	b, total := c.JournalBounds(), 0
+	if !set.lazy {
+		b.State = int(c.EagerStateLimit)
+	}
+	b.Use = func(bytes int) error {
+		total += bytes
+		return cover(total)
 	}
 	return b
 }
@@ -49,36 +52,41 @@ func (b Bounds) Exceeded() error {
 	return errcode.New(errcode.JournalTooLarge, "the journal would have more than %d entries or %d bytes", b.Entries, b.Bytes)
 }
 
-// extent is what there is of a journal, once everything that was proposed is stored.
-type extent struct {
+// Extent is what there is of a journal, once everything that was proposed is stored.
+type Extent struct {
 	bounds         Bounds
 	entries, bytes atomic.Int64
 }
 
-func (e *extent) begin(bounds Bounds, journal *Journal) {
+// Begin is for a journal that has as many entries and bytes.
+func (e *Extent) Begin(bounds Bounds, entries, bytes int) {
 	e.bounds = bounds
-	e.entries.Store(int64(len(journal.Entries)))
-	e.bytes.Store(int64(journal.Size))
+	e.entries.Store(int64(entries))
+	e.bytes.Store(int64(bytes))
 }
 
-// arrived notes a result. It is in the journal already.
-func (e *extent) arrived(n *journalv1.Notification) {
-	e.entries.Add(1)
-	e.bytes.Add(int64(proto.Size(n)))
-}
-
-// command notes a command that is to be proposed, if the journal has room for it; size is in bytes.
-func (e *extent) command(size int) error {
+// Admit checks whether a command of a handler may be proposed, notes it, and completes it where it is a call; size is in
+// bytes. The error has a code. Outputs need not be admitted: they end the invocation, however long its journal is.
+func (e *Extent) Admit(command *journalv1.Command, size int, resolver Resolver) error {
+	if err := checkLengths(command); err != nil {
+		return err
+	}
 	if err := e.room(size); err != nil {
 		return err
 	}
 	e.entries.Add(1)
 	e.bytes.Add(int64(size))
-	return nil
+	return resolver.Resolve(command)
+}
+
+// arrived notes a result. It is in the journal already.
+func (e *Extent) arrived(n *journalv1.Notification) {
+	e.entries.Add(1)
+	e.bytes.Add(int64(proto.Size(n)))
 }
 
 // room says whether the journal has room for another entry of the size, in bytes.
-func (e *extent) room(size int) error {
+func (e *Extent) room(size int) error {
 	if e.entries.Load() >= int64(e.bounds.Entries) || e.bytes.Load() > int64(e.bounds.Bytes-size) {
 		return e.bounds.Exceeded()
 	}

@@ -31,7 +31,7 @@ type exchange struct {
 	commands uint32
 	// known is how many entries of the journal the endpoint has been given.
 	known  atomic.Uint32
-	extent extent
+	extent Extent
 	body   *body
 	watch  *watchdog
 	// began is when the endpoint got the journal; heard says that it has sent something since.
@@ -77,7 +77,7 @@ func (t *task) exchangeWith(ctx context.Context, journal *Journal, set settings,
 	if err != nil {
 		return err
 	}
-	x.extent.begin(bounds, journal)
+	x.extent.Begin(bounds, len(journal.Entries), journal.Size)
 	ctx, x.abort = context.WithCancelCause(ctx)
 	defer x.abort(nil)
 	x.watch = newWatchdog(set.inactivity, set.abort, x.body.end, func() { x.abort(errAbortTimeout) })
@@ -381,14 +381,8 @@ func (x *exchange) read(ctx context.Context, decoder protocol.Decoder, received 
 			output = &message
 			continue
 		}
-		if err := checkLengths(message.Command); err != nil {
-			return err
-		}
-		if err := x.extent.command(message.Size); err != nil {
-			return err
-		}
 		resolver := Resolver{Schema: x.task.v.deps.Schema(), SpanContext: x.task.invocation.SpanContext}
-		if err := resolver.Resolve(message.Command); err != nil {
+		if err := x.extent.Admit(message.Command, message.Size, resolver); err != nil {
 			return err
 		}
 		if err := x.proposeCommand(ctx, message); err != nil {

@@ -57,6 +57,7 @@ func newLeader(cfg Config, deps Deps, epoch, outboxHead uint64) *leader {
 		State:   deps.Space,
 		Propose: l.proposeAndApply,
 		Schema:  deps.Schema,
+		Bounds:  cfg.Invoker.JournalBounds(),
 		Log:     deps.Log,
 		Now:     deps.Now,
 	})
