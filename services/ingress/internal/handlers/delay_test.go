@@ -1,6 +1,10 @@
 package handlers
 
 import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,4 +38,37 @@ func TestDelays(t *testing.T) {
 		require.ErrorAs(t, err, &e, query)
 		require.Equal(t, 400, e.Status, query)
 	}
+}
+
+// FuzzDelay reads any query: its delay is refused as a bad request, or is one that time.Duration can write.
+func FuzzDelay(f *testing.F) {
+	for _, seed := range []string{
+		"delay=10s", "delay=1h%2030m", "delay=60+sec", "DELAY=PT1H", "a=b&delay=P1DT0,5S", "delay=PT9223372036.9S", "delay=-1s", "delay=%zz",
+		"delay=P1Y", "delay=99999999999h",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		delay, given, err := delayOf(query)
+		if err != nil {
+			e := new(Error)
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, http.StatusBadRequest, e.Status)
+			return
+		}
+		if !given {
+			require.Zero(t, delay)
+			return
+		}
+		require.GreaterOrEqual(t, delay, time.Duration(0))
+		for _, written := range []string{fmt.Sprintf("%dns", delay), fmt.Sprintf("PT%dS", delay/time.Second)} {
+			again, given, err := delayOf("x=y&delay=" + url.QueryEscape(written))
+			require.NoError(t, err, written)
+			require.True(t, given)
+			if strings.HasPrefix(written, "PT") { // whose fractions need not be exact
+				delay = delay.Truncate(time.Second)
+			}
+			require.Equal(t, delay, again, written)
+		}
+	})
 }
