@@ -12,7 +12,7 @@ LINK_VERSION = -X main.version=$(VERSION)
 # The two libraries that RocksDB of Debian uses and grocksdb does not name.
 STATIC_LIBRARIES = -static -lbz2 -lgflags
 # Go builds only what has changed, so the binaries are made each time they are asked for.
-.PHONY: help run demo build build-static bin/image.tar image test unit e2e lint generate checkgenerate bench bench-compare fuzz crash compose-test k8s-test clean
+.PHONY: help run demo build build-static bin/image.tar image test unit e2e lint generate checkgenerate bench bench-compare fuzz fuzz-briefly crash compose-test k8s-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ image: bin/image.tar ## build the container image restate:latest
 demo: build node-modules ## call an example service and kill the runtime meanwhile
 	@scripts/demo.sh
 
-test: checkgenerate lint unit e2e ## everything that CI runs
+test: checkgenerate lint unit fuzz-briefly e2e ## everything that CI runs
 
 unit: system test-tools ## unit tests, with the race detector
 	scripts/gotest.sh unit '$(PACKAGES)' -race -timeout 20m
@@ -72,6 +72,9 @@ bench-compare: build ## measure the runtime and restate-server in turns, REPEAT 
 FUZZTIME ?= 30s
 fuzz: system ## run each fuzz test for FUZZTIME
 	scripts/fuzz.sh $(FUZZTIME)
+
+fuzz-briefly: system ## try a few random inputs in each fuzz test
+	scripts/fuzz.sh 300x
 
 CRASHES ?= 200
 crash: build sdk-services ## kill processes CRASHES times under load, in one process and with the daemons apart
