@@ -14,8 +14,8 @@ import (
 // for each attempt in progress.
 //
 // A peer that breaks a request off with ENHANCE_YOUR_CALM is taken to go away, so that further requests get a connection of
-// their own while those in progress end here. Node refuses every request on a connection that it holds too much data for,
-// and still does when it has none any more.
+// their own while those in progress end here. Node refuses every request on a connection that it held too much data for, and
+// for long after that data is gone.
 //
 // What a peer of another protocol says is held back until a request is on its way. The client closes the connection upon
 // it, and only a request that is waiting then is told why.
